@@ -1,0 +1,238 @@
+//! A JSON or YAML text as a tree in which every node knows where it stands.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use serde_json::{Map, Number, Value};
+
+use super::diagnostic::{Diagnostic, Position, Positions};
+
+/// Deepest nesting accepted; a definition has use for about ten levels.
+const MAX_DEPTH: usize = 64;
+
+/// Most nodes accepted, aliases expanded: a page of aliases can otherwise stand for gigabytes.
+const MAX_NODES: usize = 200_000;
+
+/// A text that was read, with the place of each part.
+pub(super) struct Document {
+    pub(super) value: Value,
+    pub(super) positions: Positions,
+    /// Keys that occur twice in one mapping; the later one counts.
+    pub(super) duplicate_keys: Vec<Diagnostic>,
+}
+
+/// Reads `source`.
+///
+/// # Errors
+/// The first place at which the text is neither JSON nor YAML, or leaves the bounds above: after
+/// such a place nothing that follows can be trusted.
+pub(super) fn parse(source: &str) -> Result<Document, Diagnostic> {
+    let mut builder = Builder {
+        parser: Parser::new_from_str(source),
+        anchors: HashMap::new(),
+        positions: Positions::default(),
+        duplicate_keys: Vec::new(),
+        nodes: 0,
+    };
+    let mut root = None;
+    loop {
+        let (event, span) = builder.next()?;
+        match event {
+            Event::StreamEnd => break,
+            Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
+            Event::DocumentStart(_) if root.is_some() => {
+                return Err(error_at(span, "a definition is one document, this is a second one"));
+            }
+            Event::DocumentStart(_) => {}
+            event => root = Some(builder.node(event, span, "", 0)?),
+        }
+    }
+    Ok(Document {
+        value: root.unwrap_or(Value::Null),
+        positions: builder.positions,
+        duplicate_keys: builder.duplicate_keys,
+    })
+}
+
+struct Builder<'input> {
+    parser: Parser<'input, saphyr_parser::StrInput<'input>>,
+    anchors: HashMap<usize, Value>,
+    positions: Positions,
+    duplicate_keys: Vec<Diagnostic>,
+    nodes: usize,
+}
+
+impl<'input> Builder<'input> {
+    fn next(&mut self) -> Result<(Event<'input>, Span), Diagnostic> {
+        match self.parser.next_event() {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(Diagnostic {
+                position: position(*error.marker()),
+                path: String::new(),
+                message: format!("not valid JSON or YAML: {}", error.info()),
+            }),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn node(
+        &mut self,
+        event: Event<'input>,
+        span: Span,
+        path: &str,
+        depth: usize,
+    ) -> Result<Value, Diagnostic> {
+        if depth > MAX_DEPTH {
+            return Err(error_at(span, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.count(1, span)?;
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                self.positions.insert(
+                    path.to_owned(),
+                    position(span.start),
+                    text_column(&text, style, span),
+                );
+                (scalar(text.into_owned(), style), anchor)
+            }
+            Event::SequenceStart(anchor, _) => {
+                self.positions.insert(path.to_owned(), position(span.start), None);
+                (self.sequence(path, depth)?, anchor)
+            }
+            Event::MappingStart(anchor, _) => {
+                self.positions.insert(path.to_owned(), position(span.start), None);
+                (self.mapping(path, depth)?, anchor)
+            }
+            Event::Alias(anchor) => {
+                self.positions.insert(path.to_owned(), position(span.start), None);
+                let value = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| error_at(span, "alias of an anchor that is not complete yet"))?;
+                self.count(nodes_in(&value), span)?;
+                return Ok(value);
+            }
+            _ => return Err(error_at(span, "unexpected end of the document")),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, value.clone());
+        }
+        Ok(value)
+    }
+
+    fn sequence(&mut self, path: &str, depth: usize) -> Result<Value, Diagnostic> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Value::Array(items));
+            }
+            let item_path = format!("{path}/{}", items.len());
+            items.push(self.node(event, span, &item_path, depth + 1)?);
+        }
+    }
+
+    fn mapping(&mut self, path: &str, depth: usize) -> Result<Value, Diagnostic> {
+        let mut fields = Map::new();
+        loop {
+            let (event, key_span) = self.next()?;
+            let key = match event {
+                Event::MappingEnd => return Ok(Value::Object(fields)),
+                Event::Scalar(text, ..) => text.into_owned(),
+                _ => return Err(error_at(key_span, "a key must be a plain text")),
+            };
+            let field_path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+            if fields.contains_key(&key) {
+                self.duplicate_keys.push(Diagnostic {
+                    position: position(key_span.start),
+                    path: field_path.clone(),
+                    message: format!("`{key}` is given twice; remove one of them"),
+                });
+            }
+            let (event, span) = self.next()?;
+            let value = self.node(event, span, &field_path, depth + 1)?;
+            fields.insert(key, value);
+        }
+    }
+
+    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Diagnostic> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            return Err(error_at(span, format!("more than {MAX_NODES} values, aliases included")));
+        }
+        Ok(())
+    }
+}
+
+fn nodes_in(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nodes_in).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(nodes_in).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// Only a plain scalar can be something else than a text (YAML 1.2 core schema).
+fn scalar(text: String, style: ScalarStyle) -> Value {
+    if style != ScalarStyle::Plain {
+        return Value::String(text);
+    }
+    match text.as_str() {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    let looks_numeric =
+        text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+    if looks_numeric {
+        if let Some(number) = number(&text) {
+            return Value::Number(number);
+        }
+    }
+    Value::String(text)
+}
+
+fn number(text: &str) -> Option<Number> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return i64::from_str_radix(digits, 16).ok().map(Number::from);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return i64::from_str_radix(digits, 8).ok().map(Number::from);
+    }
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    if let Ok(integer) = unsigned.parse::<i64>() {
+        return Some(Number::from(integer));
+    }
+    if let Ok(integer) = unsigned.parse::<u64>() {
+        return Some(Number::from(integer));
+    }
+    let only_number_characters =
+        unsigned.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+    if !only_number_characters {
+        return None;
+    }
+    unsigned.parse::<f64>().ok().and_then(Number::from_f64)
+}
+
+fn text_column(text: &str, style: ScalarStyle, span: Span) -> Option<usize> {
+    let start = position(span.start);
+    let quote = match style {
+        ScalarStyle::Plain => 0,
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
+        ScalarStyle::Literal | ScalarStyle::Folded => return None,
+    };
+    // An escaped or folded text is longer or shorter in the source than as a value.
+    let as_it_stands = span.start.line() == span.end.line()
+        && span.end.index().saturating_sub(span.start.index()) == text.chars().count() + 2 * quote;
+    as_it_stands.then_some(start.column + quote)
+}
+
+fn position(marker: saphyr_parser::Marker) -> Position {
+    Position { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+fn error_at(span: Span, message: impl Into<String>) -> Diagnostic {
+    Diagnostic { position: position(span.start), path: String::new(), message: message.into() }
+}

@@ -1,0 +1,142 @@
+//! History: what happened, for looking back. Published in batches, one message per tick.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::StepError;
+use crate::id::{ExecutionId, Partition, ToolName, WorkerId};
+use crate::message::definition::{DefinitionRecord, WorkflowRef};
+use crate::message::input::{Repository, Trigger};
+use crate::time::Timestamp;
+use crate::view::{ExecutionStatus, StepStatus};
+
+/// One message of HISTORY.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryBatch {
+    /// The partition it comes from; none for definitions.
+    #[serde(default)]
+    pub partition: Option<Partition>,
+    /// In the order in which they happened.
+    pub events: Vec<HistoryEvent>,
+}
+
+/// One thing that happened. `(execution, number)` identifies it: writing it twice is harmless.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEvent {
+    /// The execution; none for definitions.
+    #[serde(default)]
+    pub execution: Option<ExecutionId>,
+    /// Running number within the execution, from 1, without gaps.
+    pub number: u32,
+    /// When, by the input log's clock.
+    pub at: Timestamp,
+    /// What.
+    pub kind: HistoryKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryKind {
+    /// An execution began.
+    ExecutionStarted(Box<ExecutionStarted>),
+    /// A step reached its final status.
+    StepEnded(Box<StepEnded>),
+    /// An execution reached its final status.
+    ExecutionEnded(Box<ExecutionEnded>),
+    /// A version of a workflow was accepted, or enabled, or disabled.
+    DefinitionApplied(Box<DefinitionRecord>),
+}
+
+/// An execution began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionStarted {
+    /// The version it is pinned to.
+    pub workflow: WorkflowRef,
+    /// Its input.
+    pub input: Value,
+    /// Its repository.
+    #[serde(default)]
+    pub repository: Option<Repository>,
+    /// Who or what started it.
+    pub trigger: Trigger,
+    /// W3C trace context.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+}
+
+/// A step reached its final status. Written once, so it carries everything about the step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepEnded {
+    /// Position in the definition, from 0.
+    pub index: u32,
+    /// Name in the definition.
+    pub name: String,
+    /// The tool, if the step has one.
+    #[serde(default)]
+    pub tool: Option<ToolName>,
+    /// Its final status.
+    pub status: StepStatus,
+    /// The parameters of its last attempt, resolved.
+    #[serde(default)]
+    pub input: Option<Value>,
+    /// Its output.
+    #[serde(default)]
+    pub output: Option<Value>,
+    /// Why it failed or was skipped.
+    #[serde(default)]
+    pub error: Option<StepError>,
+    /// When its first attempt was dispatched, or when it was skipped.
+    pub started_at: Timestamp,
+    /// Every attempt, in order.
+    #[serde(default)]
+    pub attempts: Vec<AttemptRecord>,
+}
+
+/// One attempt at a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub attempt: u32,
+    /// When its job was dispatched, by the input log's clock.
+    pub dispatched_at: Timestamp,
+    /// Who answered; none if nobody did.
+    #[serde(default)]
+    pub worker: Option<WorkerId>,
+    /// When the tool began, by the worker's clock.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// When the attempt ended: by the worker's clock if one answered, else by the log's.
+    #[serde(default)]
+    pub ended_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(default)]
+    pub error: Option<StepError>,
+}
+
+/// An execution reached its final status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionEnded {
+    /// Its final status.
+    pub status: ExecutionStatus,
+    /// What the definition's `output` gives, else every assigned name.
+    #[serde(default)]
+    pub output: Option<Value>,
+    /// Why it failed or was cancelled.
+    #[serde(default)]
+    pub error: Option<StepError>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How many steps ended in which way.
+    #[serde(default)]
+    pub steps_completed: u32,
+    /// Steps that failed (with `continueOnError` an execution completes all the same).
+    #[serde(default)]
+    pub steps_failed: u32,
+    /// Steps that were skipped.
+    #[serde(default)]
+    pub steps_skipped: u32,
+    /// Results that came late or twice and changed nothing.
+    #[serde(default)]
+    pub stale_results: u32,
+}

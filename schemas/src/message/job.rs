@@ -1,0 +1,49 @@
+//! Jobs: what workers pull. Derived from inputs, so a lost job can always be dispatched again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{ExecutionId, JobId, Partition, ToolName};
+use crate::subject::Lane;
+use crate::time::Timestamp;
+
+/// One message of a WORK stream: jobs that one worker takes together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobEnvelope {
+    /// At most as many as the worker kind allows in one message.
+    pub jobs: Vec<Job>,
+}
+
+/// One attempt at one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Which attempt at which step of which execution.
+    pub id: JobId,
+    /// Where the answer goes.
+    pub partition: Partition,
+    /// The step's name, for logs.
+    pub step_name: String,
+    /// What to run.
+    pub tool: ToolName,
+    /// Its parameters, with every expression resolved.
+    pub params: Value,
+    /// Which queue it waits in.
+    pub lane: Lane,
+    /// When the orchestrator dispatched it.
+    pub dispatched_at: Timestamp,
+    /// When its answer stops being of interest.
+    #[serde(default)]
+    pub deadline: Option<Timestamp>,
+    /// The name of the workflow, for logs and marks left outside.
+    pub workflow: String,
+    /// W3C trace context.
+    #[serde(default)]
+    pub traceparent: Option<String>,
+}
+
+/// Notice that an execution was cancelled: workers stop what they run for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelNotice {
+    /// The cancelled execution.
+    pub execution: ExecutionId,
+}
