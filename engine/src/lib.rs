@@ -1,0 +1,20 @@
+//! The pure core: expressions, retry policy, the state machine of one execution, and the fold of a
+//! partition of the input log.
+//!
+//! Called by the orchestrator, which gives it inputs and carries out the effects it returns, and by
+//! the gateway and the command line, which compile definitions to validate them.
+//!
+//! **Architecture Invariant:** nothing here waits, reads a clock, draws a random number or performs
+//! input or output; the manifest has no crate that could. The same inputs with the same timestamps
+//! give the same states and effects, which is what recovery by replay rests on.
+
+pub mod checkpoint;
+pub mod execution;
+pub mod expression;
+pub mod partition;
+pub mod retry;
+pub mod workflow;
+
+pub use execution::{Effect, Execution};
+pub use partition::{Definitions, PartitionState};
+pub use workflow::Workflow;

@@ -1,0 +1,30 @@
+//! Everything AFU-9 keeps to look back: the Postgres schema, the projector that writes it from the
+//! HISTORY stream, and the queries over it.
+//!
+//! Used by the binary (which runs the [`Projector`]) and by the gateway (which asks the [`Store`]).
+//!
+//! Postgres is never on the path of a running workflow. History is published to JetStream; the
+//! projector writes it in batches, whenever Postgres is there, and acknowledges a message only after
+//! the commit. So Postgres may be away for hours: nothing stops, and its rows are complete afterwards.
+//!
+//! Every row is keyed by what it describes (execution; execution and step; execution, step and
+//! attempt), so the same messages may be written again, in any order and by several projectors at
+//! once, and the rows come out the same.
+//!
+//! **Architecture Invariant:** this is the only crate that names sqlx or contains SQL; one function
+//! per query.
+
+mod failure;
+mod identity;
+pub mod projector;
+pub mod query;
+mod rows;
+mod store;
+mod text;
+mod write;
+
+pub use projector::{Handle, Projector, Source};
+pub use query::{Cursor, ExecutionFilter, QueryError, WorkflowSummary};
+pub use rows::Rows;
+pub use store::{CheckError, Config, ConfigError, MigrateError, PartitionError, Store};
+pub use write::{Poison, WriteError, Written};

@@ -28,6 +28,7 @@ pub(super) struct Document {
 /// such a place nothing that follows can be trusted.
 pub(super) fn parse(source: &str) -> Result<Document, Diagnostic> {
     let mut builder = Builder {
+        source: source.chars().collect(),
         parser: Parser::new_from_str(source),
         anchors: HashMap::new(),
         positions: Positions::default(),
@@ -55,6 +56,8 @@ pub(super) fn parse(source: &str) -> Result<Document, Diagnostic> {
 }
 
 struct Builder<'input> {
+    /// The text by characters: the parser counts in characters.
+    source: Vec<char>,
     parser: Parser<'input, saphyr_parser::StrInput<'input>>,
     anchors: HashMap<usize, Value>,
     positions: Positions,
@@ -91,7 +94,7 @@ impl<'input> Builder<'input> {
                 self.positions.insert(
                     path.to_owned(),
                     position(span.start),
-                    text_column(&text, style, span),
+                    self.text_column(&text, style, span),
                 );
                 (scalar(text.into_owned(), style), anchor)
             }
@@ -156,6 +159,19 @@ impl<'input> Builder<'input> {
         }
     }
 
+    /// The column at which a string's text begins, if it stands in the source as it is: an escaped
+    /// or folded text is longer there than as a value.
+    fn text_column(&self, text: &str, style: ScalarStyle, span: Span) -> Option<usize> {
+        let quote = match style {
+            ScalarStyle::Plain => 0,
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
+            ScalarStyle::Literal | ScalarStyle::Folded => return None,
+        };
+        let start = span.start.index() + quote;
+        let in_source = self.source.get(start..)?.iter().take(text.chars().count());
+        in_source.copied().eq(text.chars()).then_some(position(span.start).column + quote)
+    }
+
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Diagnostic> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
@@ -214,19 +230,6 @@ fn number(text: &str) -> Option<Number> {
         return None;
     }
     unsigned.parse::<f64>().ok().and_then(Number::from_f64)
-}
-
-fn text_column(text: &str, style: ScalarStyle, span: Span) -> Option<usize> {
-    let start = position(span.start);
-    let quote = match style {
-        ScalarStyle::Plain => 0,
-        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
-        ScalarStyle::Literal | ScalarStyle::Folded => return None,
-    };
-    // An escaped or folded text is longer or shorter in the source than as a value.
-    let as_it_stands = span.start.line() == span.end.line()
-        && span.end.index().saturating_sub(span.start.index()) == text.chars().count() + 2 * quote;
-    as_it_stands.then_some(start.column + quote)
 }
 
 fn position(marker: saphyr_parser::Marker) -> Position {

@@ -1,0 +1,191 @@
+//! The connection to NATS that a process shares.
+
+use std::time::Duration;
+
+use afu9_schemas::PartitionCount;
+use async_nats::jetstream;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use tokio::sync::watch;
+
+use crate::config::{Auth, Config};
+use crate::error::{ConnectError, RequestError};
+
+/// The oldest server whose fixes we rely on: before 2.12.5 dead letters of work queues could be lost
+/// silently, and 2.12 brought what the topology uses.
+const MIN_SERVER: (u32, u32) = (2, 12);
+
+/// How long a JetStream request may take before it counts as unanswered.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Publishes that may wait for their acknowledgement at once, over all parts of the process. Beyond
+/// this, publishing waits: floods without acknowledgements are how messages get lost.
+const MAX_PUBLISHES_IN_FLIGHT: usize = 4000;
+
+/// Longest pause between two attempts to reach a lost server: failover is counted in seconds.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+
+/// A connection to NATS. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    pub(crate) client: Client,
+    pub(crate) jetstream: jetstream::Context,
+    pub(crate) config: Config,
+    server_starts: watch::Receiver<u64>,
+}
+
+impl Broker {
+    /// Connects, and checks that the server is one we can rely on.
+    ///
+    /// Once connected, a lost connection is re-established for ever in the background.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; the first connection is not retried here.
+    pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let addresses = addresses(&config.url)?;
+        let (starts_sender, server_starts) = watch::channel(0_u64);
+        let options = options(&config)
+            .await?
+            .name(&config.name)
+            .connection_timeout(REQUEST_TIMEOUT)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .reconnect_delay_callback(|attempt| {
+                let millis = 50_u64.saturating_mul(1 << attempt.min(6));
+                Duration::from_millis(millis).min(MAX_RECONNECT_DELAY)
+            })
+            .event_callback(move |event| {
+                match &event {
+                    Event::Connected => starts_sender.send_modify(|starts| *starts += 1),
+                    Event::Disconnected => tracing::warn!("connection to nats lost"),
+                    Event::SlowConsumer(id) => tracing::warn!(subscription = id, "slow consumer"),
+                    Event::ServerError(error) => tracing::warn!(%error, "nats server error"),
+                    Event::ClientError(error) => tracing::warn!(%error, "nats client error"),
+                    Event::LameDuckMode | Event::Draining | Event::Closed => {
+                        tracing::info!(%event, "nats connection");
+                    }
+                }
+                async {}
+            });
+        let client = options.connect(addresses).await.map_err(|source| {
+            ConnectError::Unreachable { url: redacted(&config.url), source: source.into() }
+        })?;
+        check_server(&client)?;
+        let jetstream = jetstream::context::ContextBuilder::new()
+            .timeout(REQUEST_TIMEOUT)
+            .max_ack_inflight(MAX_PUBLISHES_IN_FLIGHT)
+            .backpressure_on_inflight(true)
+            .build(client.clone());
+        Ok(Self { client, jetstream, config, server_starts })
+    }
+
+    /// Counts connections: it grows by one whenever the process is connected (again), which is when
+    /// what was in a server's memory may be gone.
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.server_starts.clone()
+    }
+
+    /// What identifies the running server process; another value means it was restarted, or that we
+    /// talk to another one.
+    pub fn server_id(&self) -> String {
+        self.client.server_info().server_id
+    }
+
+    /// The server's version.
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Asks the server for an answer and says how long it took.
+    ///
+    /// # Errors
+    /// When there is none within the request timeout.
+    pub async fn check(&self) -> Result<Duration, RequestError> {
+        let begun = tokio::time::Instant::now();
+        self.jetstream
+            .query_account()
+            .await
+            .map_err(|error| RequestError::new("asking JetStream for its state", error))?;
+        Ok(begun.elapsed())
+    }
+
+    /// How the process was configured to use NATS.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Partitions of the input log.
+    pub fn partitions(&self) -> PartitionCount {
+        self.config.partitions
+    }
+
+    /// Sends what is still buffered.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn flush(&self) -> Result<(), RequestError> {
+        self.client.flush().await.map_err(|error| RequestError::new("flushing", error))
+    }
+}
+
+fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
+    url.split(',')
+        .map(|part| {
+            part.trim().parse::<ServerAddr>().map_err(|error| ConnectError::BadUrl {
+                url: redacted(part),
+                source: error.into(),
+            })
+        })
+        .collect()
+}
+
+/// The address without the user information it may hold.
+fn redacted(url: &str) -> String {
+    url.split(',')
+        .map(|part| match (part.split_once("://"), part.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            _ => part.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+async fn options(config: &Config) -> Result<ConnectOptions, ConnectError> {
+    let mut options = match &config.auth {
+        Auth::None => ConnectOptions::new(),
+        Auth::UserPassword { user, password } => {
+            ConnectOptions::with_user_and_password(user.clone(), password.clone())
+        }
+        Auth::Nkey(seed) => ConnectOptions::with_nkey(seed.clone()),
+        Auth::CredentialsFile(path) => {
+            ConnectOptions::with_credentials_file(path).await.map_err(|error| {
+                ConnectError::Credentials { path: path.display().to_string(), source: error.into() }
+            })?
+        }
+    };
+    if let Some(path) = &config.ca_file {
+        options = options.add_root_certificates(path.clone());
+    }
+    Ok(options)
+}
+
+fn check_server(client: &Client) -> Result<(), ConnectError> {
+    let info = client.server_info();
+    let mut numbers = info.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < MIN_SERVER {
+        return Err(ConnectError::TooOld { found: info.version });
+    }
+    if !info.jetstream {
+        return Err(ConnectError::NoJetStream { name: info.server_name });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn addresses_are_shown_without_passwords() {
+        assert_eq!(redacted("nats://u:p@a:1,tls://b:2"), "nats://a:1,tls://b:2");
+    }
+}

@@ -1,0 +1,170 @@
+//! Dead letters: setting them aside, and finding those that only the server knows of.
+
+use std::time::Duration;
+
+use afu9_schemas::codec;
+use afu9_schemas::message::{DeadLetter, JobEnvelope};
+use afu9_schemas::subject;
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::Deserialize;
+
+use crate::connection::Broker;
+use crate::error::{PublishError, RequestError};
+use crate::publish::Outgoing;
+use crate::topology::ADVISORIES;
+
+const ACK_WAIT: Duration = Duration::from_secs(30);
+const PULL_EXPIRES: Duration = Duration::from_secs(10);
+const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// One message with `letter`.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError> {
+    let subject = match &letter.kind {
+        Some(kind) => subject::dead_letter(kind),
+        None => subject::DEAD_LETTER_INBOX.to_owned(),
+    };
+    let payload = codec::encode(letter)
+        .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
+    // The same attempt of the same job is one dead letter, however often it is found.
+    let message_id = letter.job.as_ref().map(|job| format!("dlq.{}", job.id));
+    Ok(Outgoing { subject, payload, message_id })
+}
+
+/// A message of jobs that was delivered too often without an answer.
+#[derive(Debug)]
+pub struct Exhausted {
+    /// The work queue it is still in.
+    stream: String,
+    sequence: u64,
+    /// How often it was delivered.
+    pub deliveries: u64,
+    /// Its jobs, where they can be read.
+    pub jobs: Option<JobEnvelope>,
+    /// The bytes as they are; none if the message is gone.
+    pub raw: Option<Bytes>,
+    advisory: async_nats::jetstream::Message,
+}
+
+/// Reads the server's notices of exhausted deliveries; shared between all orchestrators.
+#[derive(Debug)]
+pub struct ExhaustedJobs {
+    broker: Broker,
+    consumer: Consumer<pull::Config>,
+}
+
+/// The server's notice, as far as we read it.
+#[derive(Debug, Deserialize)]
+struct Advisory {
+    stream: String,
+    stream_seq: u64,
+    deliveries: u64,
+}
+
+impl Broker {
+    /// Opens the notices of exhausted deliveries.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn exhausted_jobs(&self) -> Result<ExhaustedJobs, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("opening advisories", error);
+        let stream = self
+            .jetstream
+            .get_stream_no_info(ADVISORIES)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let consumer = stream
+            .get_or_create_consumer(
+                "dead_letters",
+                pull::Config {
+                    durable_name: Some("dead_letters".to_owned()),
+                    ack_policy: AckPolicy::Explicit,
+                    ack_wait: ACK_WAIT,
+                    ..pull::Config::default()
+                },
+            )
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(ExhaustedJobs { broker: self.clone(), consumer })
+    }
+}
+
+impl ExhaustedJobs {
+    /// Waits for the next notice; `None` after a while without one.
+    ///
+    /// Cancel safety: safe; a notice that was not acknowledged comes again.
+    ///
+    /// # Errors
+    /// When the server cannot be asked. Call again, after a pause.
+    pub async fn next(&mut self) -> Result<Option<Exhausted>, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("reading advisories", error);
+        let mut batch = self
+            .consumer
+            .batch()
+            .max_messages(1)
+            .expires(PULL_EXPIRES)
+            .heartbeat(PULL_HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let advisory = match batch.next().await {
+            None => return Ok(None),
+            Some(message) => message.map_err(failed)?,
+        };
+        let Ok(notice) = advisory_of(&advisory.payload) else {
+            tracing::warn!("unreadable advisory left out");
+            advisory.ack().await.map_err(failed)?;
+            return Ok(None);
+        };
+        let stream = self
+            .broker
+            .jetstream
+            .get_stream_no_info(&notice.stream)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        // The message is gone if somebody answered after all.
+        let raw = stream.direct_get(notice.stream_seq).await.ok().map(|message| message.payload);
+        let jobs = raw.as_deref().and_then(|bytes| codec::decode(bytes).ok());
+        Ok(Some(Exhausted {
+            stream: notice.stream,
+            sequence: notice.stream_seq,
+            deliveries: notice.deliveries,
+            jobs,
+            raw,
+            advisory,
+        }))
+    }
+
+    /// The jobs are dead letters now, and their executions know: remove them from the queue.
+    ///
+    /// # Errors
+    /// When the server does not answer; the notice then comes again.
+    pub async fn settled(&self, exhausted: &Exhausted) -> Result<(), RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("removing dead jobs", error);
+        if exhausted.raw.is_some() {
+            let stream = self
+                .broker
+                .jetstream
+                .get_stream_no_info(&exhausted.stream)
+                .await
+                .map_err(|error| failed(error.into()))?;
+            if let Err(error) = stream.delete_message(exhausted.sequence).await {
+                // Already gone is what we want; anything else comes again with the notice.
+                if stream.direct_get(exhausted.sequence).await.is_ok() {
+                    return Err(failed(error.into()));
+                }
+            }
+        }
+        exhausted.advisory.ack_with(AckKind::Ack).await.map_err(failed)
+    }
+}
+
+fn advisory_of(payload: &[u8]) -> Result<Advisory, RequestError> {
+    serde_json::from_slice(payload)
+        .map_err(|error| RequestError::new("reading an advisory", error))
+}

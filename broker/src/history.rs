@@ -1,0 +1,213 @@
+//! History: batches out, and in for whoever writes them down.
+
+use std::time::Duration;
+
+use afu9_schemas::codec::{self, DecodeError};
+use afu9_schemas::message::HistoryBatch;
+use afu9_schemas::subject;
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::{AckKind, Message};
+use futures::{FutureExt, StreamExt};
+
+use crate::connection::Broker;
+use crate::error::{PublishError, RequestError};
+use crate::publish::Outgoing;
+use crate::topology::HISTORY;
+
+/// A batch larger than this is split: the server refuses messages above 1 MiB, and one event is
+/// below the difference.
+pub const SPLIT_AT_BYTES: usize = 256 * 1024;
+
+/// Batches read ahead of the writer.
+const READ_AHEAD: usize = 256;
+
+/// A projector may be busy with the database, or wait for it, this long before another one gets its
+/// batches. Writing them twice is harmless.
+const ACK_WAIT: Duration = Duration::from_secs(60);
+
+/// Batches delivered and not acknowledged: bounds what a projector holds in memory.
+const MAX_ACK_PENDING: i64 = 8192;
+
+const PULL_EXPIRES: Duration = Duration::from_secs(10);
+const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// One batch as it was delivered.
+#[derive(Debug)]
+pub struct HistoryMessage {
+    /// Its events, or why they cannot be read.
+    pub batch: Result<HistoryBatch, DecodeError>,
+    /// Its position in the stream.
+    pub stream_sequence: u64,
+    /// How many batches wait behind it.
+    pub pending: u64,
+    /// The bytes as they came.
+    pub raw: bytes::Bytes,
+    message: Message,
+}
+
+impl HistoryMessage {
+    /// The batch is written down for good, and so is every one delivered before it.
+    ///
+    /// # Errors
+    /// When this cannot be sent; the batches are then delivered again, harmlessly.
+    pub async fn acknowledge_through(&self) -> Result<(), RequestError> {
+        self.message
+            .ack_with(AckKind::Ack)
+            .await
+            .map_err(|error| RequestError::new("acknowledging history", error))
+    }
+}
+
+/// Reads history in order.
+pub struct HistoryConsumer {
+    consumer: Consumer<pull::Config>,
+    stream: Option<pull::Stream>,
+}
+
+impl std::fmt::Debug for HistoryConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HistoryConsumer").finish_non_exhaustive()
+    }
+}
+
+impl HistoryConsumer {
+    /// Waits for the next batch, then takes what has arrived with it, up to `max`.
+    ///
+    /// Cancel safety: safe; a dropped call loses nothing.
+    ///
+    /// # Errors
+    /// When the server cannot be asked. Call again, after a pause.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<HistoryMessage>, RequestError> {
+        loop {
+            let stream = match self.stream.take() {
+                Some(stream) => self.stream.insert(stream),
+                None => {
+                    let stream = self
+                        .consumer
+                        .stream()
+                        .max_messages_per_batch(READ_AHEAD)
+                        .expires(PULL_EXPIRES)
+                        .heartbeat(PULL_HEARTBEAT)
+                        .messages()
+                        .await
+                        .map_err(|error| RequestError::new("reading history", error))?;
+                    self.stream.insert(stream)
+                }
+            };
+            let mut batch = Vec::new();
+            match stream.next().await {
+                Some(Ok(message)) => batch.extend(read(message)),
+                Some(Err(error)) => {
+                    self.stream = None;
+                    return Err(RequestError::new("reading history", error));
+                }
+                None => {
+                    self.stream = None;
+                    continue;
+                }
+            }
+            while batch.len() < max {
+                match stream.next().now_or_never() {
+                    Some(Some(Ok(message))) => batch.extend(read(message)),
+                    // An error shows again at the next call.
+                    _ => break,
+                }
+            }
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+        }
+    }
+}
+
+fn read(message: Message) -> Option<HistoryMessage> {
+    let (stream_sequence, pending) =
+        message.info().ok().map(|info| (info.stream_sequence, info.pending))?;
+    let batch = codec::decode(&message.payload);
+    let raw = message.payload.clone();
+    Some(HistoryMessage { batch, stream_sequence, pending, raw, message })
+}
+
+/// One message with `batch`.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn history_message(batch: &HistoryBatch) -> Result<Outgoing, PublishError> {
+    let subject = match batch.partition {
+        Some(partition) => subject::history(partition),
+        None => subject::HISTORY_DEFINITIONS.to_owned(),
+    };
+    let payload = codec::encode(batch)
+        .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
+    Ok(Outgoing { subject, payload, message_id: None })
+}
+
+impl Broker {
+    /// Opens history for the projector: every batch since the last one that was acknowledged, shared
+    /// between all projectors.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn projector_history(&self) -> Result<HistoryConsumer, RequestError> {
+        self.history_consumer(pull::Config {
+            durable_name: Some("projector".to_owned()),
+            ack_policy: AckPolicy::All,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: MAX_ACK_PENDING,
+            max_deliver: -1,
+            ..pull::Config::default()
+        })
+        .await
+    }
+
+    /// Opens history for looking at it: everything the stream still holds, then what comes.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn observe_history(&self) -> Result<HistoryConsumer, RequestError> {
+        self.history_consumer(pull::Config {
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            inactive_threshold: Duration::from_secs(60),
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        })
+        .await
+    }
+
+    async fn history_consumer(&self, config: pull::Config) -> Result<HistoryConsumer, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("opening history", error);
+        let stream = self
+            .jetstream
+            .get_stream_no_info(HISTORY)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let consumer = match config.durable_name.clone() {
+            Some(name) => stream.get_or_create_consumer(&name, config).await,
+            None => stream.create_consumer(config).await.map_err(|error| {
+                async_nats::jetstream::stream::ConsumerError::with_source(
+                    async_nats::jetstream::stream::ConsumerErrorKind::Other,
+                    error,
+                )
+            }),
+        }
+        .map_err(|error| failed(error.into()))?;
+        Ok(HistoryConsumer { consumer, stream: None })
+    }
+
+    /// Drops history up to and including `sequence`: it is written down.
+    ///
+    /// # Errors
+    /// When the server does not answer; it is then dropped with a later call.
+    pub async fn drop_history(&self, sequence: u64) -> Result<(), RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("dropping written history", error);
+        let stream = self
+            .jetstream
+            .get_stream_no_info(HISTORY)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        stream.purge().sequence(sequence + 1).await.map_err(|error| failed(error.into()))?;
+        Ok(())
+    }
+}

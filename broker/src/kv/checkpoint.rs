@@ -1,0 +1,194 @@
+//! Checkpoints: a head per partition that lists immutable segments.
+//!
+//! The head is replaced by compare-and-set, the segments are written before it under names of their
+//! own. So a checkpoint is complete or not there, and an owner that lost its partition fails at the
+//! head and changes nothing.
+
+use afu9_schemas::{InstanceId, Partition, codec};
+use async_nats::jetstream::kv;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Swap, swap};
+use crate::connection::Broker;
+use crate::error::RequestError;
+use crate::topology::CHECKPOINTS;
+
+/// Size of one piece of a segment, in bytes: below the server's largest message.
+const PIECE_BYTES: usize = 512 * 1024;
+
+/// The head of a partition's checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointHead {
+    /// Who wrote it.
+    pub owner: InstanceId,
+    /// Grows by one with each owner.
+    pub epoch: u64,
+    /// Position of the last input it covers.
+    pub floor: u64,
+    /// Its segments, the oldest first.
+    pub segments: Vec<SegmentRef>,
+    /// Work queues as the owner last saw them: `(kind, created, last sequence)`.
+    #[serde(default)]
+    pub work: Vec<(String, i64, u64)>,
+}
+
+/// Where a segment is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentRef {
+    /// The prefix of its keys.
+    pub name: String,
+    /// How many pieces it has.
+    pub pieces: u32,
+    /// Its size, in bytes.
+    pub bytes: u64,
+}
+
+/// A checkpoint as it was found.
+#[derive(Debug, Clone)]
+pub struct LoadedCheckpoint {
+    /// Its head.
+    pub head: CheckpointHead,
+    /// The revision of its head, for the next compare-and-set.
+    pub revision: u64,
+    /// Its segments, the oldest first.
+    pub segments: Vec<Bytes>,
+}
+
+/// The checkpoints of one partition.
+#[derive(Debug, Clone)]
+pub struct CheckpointStore {
+    store: kv::Store,
+    partition: Partition,
+}
+
+impl Broker {
+    /// Opens the checkpoints of `partition`.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn checkpoints(&self, partition: Partition) -> Result<CheckpointStore, RequestError> {
+        Ok(CheckpointStore { store: self.bucket(CHECKPOINTS).await?, partition })
+    }
+}
+
+impl CheckpointStore {
+    fn head_key(&self) -> String {
+        format!("{}.head", self.partition)
+    }
+
+    fn segment_prefix(&self) -> String {
+        format!("{}.segment.", self.partition)
+    }
+
+    /// Reads the checkpoint; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// When the server does not answer, or a segment that the head names is not there.
+    pub async fn load(&self) -> Result<Option<LoadedCheckpoint>, RequestError> {
+        let failed = |error: async_nats::Error| {
+            RequestError::new(format!("loading the checkpoint of partition {}", self.partition), error)
+        };
+        let entry =
+            self.store.entry(self.head_key()).await.map_err(|error| failed(error.into()))?;
+        let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
+            return Ok(None);
+        };
+        let head: CheckpointHead =
+            codec::decode(&entry.value).map_err(|error| failed(error.into()))?;
+        let mut segments = Vec::with_capacity(head.segments.len());
+        for segment in &head.segments {
+            let mut bytes = Vec::new();
+            for piece in 0..segment.pieces {
+                let key = format!("{}.{piece}", segment.name);
+                let found = self.store.get(&key).await.map_err(|error| failed(error.into()))?;
+                let found = found.ok_or_else(|| failed(format!("{key} is missing").into()))?;
+                bytes.extend_from_slice(&found);
+            }
+            segments.push(Bytes::from(bytes));
+        }
+        Ok(Some(LoadedCheckpoint { head, revision: entry.revision, segments }))
+    }
+
+    /// Stores a segment. It counts only once a head names it.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn put_segment(&self, id: &str, content: Bytes) -> Result<SegmentRef, RequestError> {
+        let name = format!("{}{id}", self.segment_prefix());
+        let bytes = content.len() as u64;
+        let mut pieces = 0_u32;
+        let mut rest = content;
+        while !rest.is_empty() {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            let key = format!("{name}.{pieces}");
+            self.store
+                .put(&key, piece)
+                .await
+                .map_err(|error| RequestError::new(format!("writing {key}"), error))?;
+            pieces += 1;
+        }
+        Ok(SegmentRef { name, pieces, bytes })
+    }
+
+    /// Replaces the head, if it is still at `expected` (0 means that there is none).
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer. The head may have been replaced all the same.
+    pub async fn put_head(
+        &self,
+        head: &CheckpointHead,
+        expected: u64,
+    ) -> Result<Swap, RequestError> {
+        let payload = codec::encode(head)
+            .map_err(|error| RequestError::new("writing a checkpoint's head", error))?;
+        swap(&self.store, &self.head_key(), payload, expected).await
+    }
+
+    /// Removes segments that no head names any more.
+    ///
+    /// # Errors
+    /// When the server does not answer; what is left is found by [`Self::sweep`] later.
+    pub async fn remove(&self, segments: &[SegmentRef]) -> Result<(), RequestError> {
+        for segment in segments {
+            for piece in 0..segment.pieces {
+                let key = format!("{}.{piece}", segment.name);
+                self.purge(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every segment that `head` does not name: leftovers of an owner that died between a
+    /// segment and its head.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn sweep(&self, head: &CheckpointHead) -> Result<usize, RequestError> {
+        use futures::StreamExt;
+        let failed = |error: async_nats::Error| RequestError::new("sweeping checkpoints", error);
+        let prefix = self.segment_prefix();
+        let mut keys = self.store.keys().await.map_err(|error| failed(error.into()))?;
+        let mut leftovers = Vec::new();
+        while let Some(key) = keys.next().await {
+            let key = key.map_err(|error| failed(error.into()))?;
+            let named = head.segments.iter().any(|segment| {
+                key.strip_prefix(&segment.name).is_some_and(|rest| rest.starts_with('.'))
+            });
+            if key.starts_with(&prefix) && !named {
+                leftovers.push(key);
+            }
+        }
+        for key in &leftovers {
+            self.purge(key).await?;
+        }
+        Ok(leftovers.len())
+    }
+
+    async fn purge(&self, key: &str) -> Result<(), RequestError> {
+        self.store
+            .purge(key)
+            .await
+            .map_err(|error| RequestError::new(format!("removing {key}"), error))
+    }
+}

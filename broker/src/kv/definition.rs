@@ -1,0 +1,144 @@
+//! Workflow definitions: every version by its hash, and the newest one by name.
+
+use afu9_schemas::message::{DefinitionRecord, WorkflowRef};
+use afu9_schemas::{DefinitionHash, Timestamp, WorkflowId, codec, definition};
+use async_nats::jetstream::kv;
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::{Swap, swap};
+use crate::connection::Broker;
+use crate::error::RequestError;
+use crate::topology::DEFINITIONS;
+
+/// How often a lost race for the newest version is run again.
+const MAX_RACES: usize = 16;
+
+/// The stored definitions.
+#[derive(Debug, Clone)]
+pub struct DefinitionStore {
+    store: kv::Store,
+}
+
+impl Broker {
+    /// Opens the definitions.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn definitions(&self) -> Result<DefinitionStore, RequestError> {
+        Ok(DefinitionStore { store: self.bucket(DEFINITIONS).await? })
+    }
+}
+
+impl DefinitionStore {
+    /// Stores a definition as the newest version of its workflow. The same content as the newest
+    /// version is that version.
+    ///
+    /// `name` and `value` must come from a definition that was compiled.
+    ///
+    /// # Errors
+    /// When the server does not answer, or very many others store versions at the same time.
+    pub async fn apply(
+        &self,
+        name: &str,
+        value: &Value,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Applied, RequestError> {
+        let hash = definition::hash(value);
+        let key = format!("name.{name}");
+        for _ in 0..MAX_RACES {
+            let (newest, revision) = self.read(&key).await?.unzip();
+            if let Some(newest) = &newest {
+                if newest.workflow.hash == hash && newest.enabled {
+                    return Ok(Applied { record: newest.clone(), created: false });
+                }
+            }
+            let record = DefinitionRecord {
+                workflow: WorkflowRef {
+                    id: newest.as_ref().map_or_else(WorkflowId::new, |newest| newest.workflow.id),
+                    name: name.to_owned(),
+                    version: newest.as_ref().map_or(1, |newest| newest.workflow.version + 1),
+                    hash,
+                },
+                definition: value.clone(),
+                enabled: true,
+                applied_at: now,
+                applied_by: by.to_owned(),
+            };
+            let payload = codec::encode(&record)
+                .map_err(|error| RequestError::new("storing a definition", error))?;
+            // By hash first: whoever finds the name must find the content.
+            self.store
+                .put(format!("hash.{hash}"), payload.clone())
+                .await
+                .map_err(|error| RequestError::new("storing a definition", error))?;
+            match swap(&self.store, &key, payload, revision.unwrap_or(0)).await? {
+                Swap::Stored(_) => return Ok(Applied { record, created: true }),
+                Swap::Lost => {}
+            }
+        }
+        Err(RequestError::new(
+            format!("storing a definition of {name}"),
+            "too many others store versions of it at the same time",
+        ))
+    }
+
+    /// The newest version of a workflow.
+    ///
+    /// # Errors
+    /// When the server does not answer or the record cannot be read.
+    pub async fn newest(&self, name: &str) -> Result<Option<DefinitionRecord>, RequestError> {
+        Ok(self.read(&format!("name.{name}")).await?.map(|(record, _)| record))
+    }
+
+    /// The version with this hash.
+    ///
+    /// # Errors
+    /// When the server does not answer or the record cannot be read.
+    pub async fn by_hash(
+        &self,
+        hash: DefinitionHash,
+    ) -> Result<Option<DefinitionRecord>, RequestError> {
+        Ok(self.read(&format!("hash.{hash}")).await?.map(|(record, _)| record))
+    }
+
+    /// The newest version of every workflow, by name.
+    ///
+    /// # Errors
+    /// When the server does not answer or a record cannot be read.
+    pub async fn list(&self) -> Result<Vec<DefinitionRecord>, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("listing definitions", error);
+        let keys = self.store.keys().await.map_err(|error| failed(error.into()))?;
+        let keys: Vec<_> = keys.collect().await;
+        let mut records = Vec::new();
+        for key in keys {
+            let key = key.map_err(|error| failed(error.into()))?;
+            if key.starts_with("name.") {
+                records.extend(self.read(&key).await?.map(|(record, _)| record));
+            }
+        }
+        records.sort_by(|a, b| a.workflow.name.cmp(&b.workflow.name));
+        Ok(records)
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<(DefinitionRecord, u64)>, RequestError> {
+        let failed =
+            |error: async_nats::Error| RequestError::new(format!("reading definition {key}"), error);
+        let entry = self.store.entry(key).await.map_err(|error| failed(error.into()))?;
+        let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
+            return Ok(None);
+        };
+        let record = codec::decode(&entry.value).map_err(|error| failed(error.into()))?;
+        Ok(Some((record, entry.revision)))
+    }
+}
+
+/// What applying a definition came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// The newest version.
+    pub record: DefinitionRecord,
+    /// It is a new one.
+    pub created: bool,
+}

@@ -1,0 +1,8 @@
+//! The input log: writing inputs in envelopes, reading a partition in order, dropping what a
+//! checkpoint covers.
+
+mod reader;
+mod writer;
+
+pub use reader::{LogMessage, LogReader, ReadError};
+pub use writer::{LogWriter, WriterTask};

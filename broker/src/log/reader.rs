@@ -1,0 +1,222 @@
+//! Reading one partition in order, from a position on.
+
+use std::time::Duration;
+
+use afu9_schemas::codec::{self, DecodeError};
+use afu9_schemas::message::InputEnvelope;
+use afu9_schemas::{Partition, Timestamp, subject};
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use futures::{FutureExt, StreamExt};
+use thiserror::Error;
+
+use crate::connection::Broker;
+use crate::error::RequestError;
+use crate::topology::LOG;
+
+/// Messages asked for ahead. They need no acknowledgement, so that waiting in our memory costs them
+/// nothing; the checkpoint's floor is what counts.
+const READ_AHEAD: usize = 128;
+
+/// How long one pull request lives. Short, so that a request the server lost stalls us for seconds
+/// at most.
+const PULL_EXPIRES: Duration = Duration::from_secs(10);
+
+/// The server says this often that it is still there.
+const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// The server forgets a reader that has gone away after this time.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// One message of the log.
+#[derive(Debug)]
+pub struct LogMessage {
+    /// Its position in the log.
+    pub sequence: u64,
+    /// When the server stored it: the `now` of every decision about it.
+    pub at: Timestamp,
+    /// Its inputs, or why they cannot be read.
+    pub envelope: Result<InputEnvelope, DecodeError>,
+    /// The bytes, for a dead letter.
+    pub raw: bytes::Bytes,
+}
+
+/// Why reading cannot go on.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The server refuses or does not answer; the reader tries again at the next call.
+    #[error("cannot read the input log")]
+    Unavailable(#[source] RequestError),
+}
+
+/// Reads one partition in order, without gaps.
+pub struct LogReader {
+    broker: Broker,
+    partition: Partition,
+    /// Position of the last message handed out.
+    position: u64,
+    /// The consumer's own count, by which a gap shows.
+    delivered: u64,
+    stream: Option<pull::Stream>,
+}
+
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader")
+            .field("partition", &self.partition)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogReader {
+    /// A reader of what `partition` holds behind `floor`.
+    pub fn new(broker: Broker, partition: Partition, floor: u64) -> Self {
+        Self { broker, partition, position: floor, delivered: 0, stream: None }
+    }
+
+    /// Waits for the next message, then takes what has arrived with it, up to `max`.
+    ///
+    /// Cancel safety: safe; messages are handed out only by a call that completes, and a call that
+    /// was dropped before loses nothing.
+    ///
+    /// # Errors
+    /// When the server cannot be asked. Call again, after a pause.
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<LogMessage>, ReadError> {
+        loop {
+            if self.stream.is_none() {
+                let stream = self.open().await.map_err(ReadError::Unavailable)?;
+                self.stream = Some(stream);
+            }
+            let Some(stream) = self.stream.as_mut() else { continue };
+            let first = stream.next().await;
+            let mut batch = Vec::new();
+            if !self.take(first, &mut batch) {
+                continue;
+            }
+            while batch.len() < max {
+                let Some(stream) = self.stream.as_mut() else { break };
+                match stream.next().now_or_never() {
+                    Some(next) => {
+                        if !self.take(next, &mut batch) {
+                            break;
+                        }
+                    }
+                    None => break,
+                }
+            }
+            return Ok(batch);
+        }
+    }
+
+    /// Adds a message to `batch`, or closes the stream if it is broken or has a gap: the next call
+    /// reads on from the last position.
+    fn take(
+        &mut self,
+        next: Option<Result<Message, async_nats::error::Error<pull::MessagesErrorKind>>>,
+        batch: &mut Vec<LogMessage>,
+    ) -> bool {
+        let message = match next {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                tracing::debug!(partition = %self.partition, %error, "log reader reopened");
+                self.stream = None;
+                return false;
+            }
+            None => {
+                self.stream = None;
+                return false;
+            }
+        };
+        let Ok(info) = message.info() else {
+            self.stream = None;
+            return false;
+        };
+        if info.consumer_sequence != self.delivered + 1 {
+            tracing::debug!(partition = %self.partition, "gap in the log reader's deliveries");
+            self.stream = None;
+            return false;
+        }
+        self.delivered = info.consumer_sequence;
+        let sequence = info.stream_sequence;
+        let at = Timestamp::from_micros(
+            i64::try_from(info.published.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX),
+        );
+        self.position = sequence;
+        batch.push(LogMessage {
+            sequence,
+            at,
+            envelope: codec::decode(&message.payload),
+            raw: message.payload.clone(),
+        });
+        true
+    }
+
+    async fn open(&mut self) -> Result<pull::Stream, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("opening the log reader", error);
+        let stream = self
+            .broker
+            .jetstream
+            .get_stream_no_info(LOG)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let consumer = stream
+            .create_consumer(pull::Config {
+                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.position + 1 },
+                ack_policy: AckPolicy::None,
+                replay_policy: ReplayPolicy::Instant,
+                filter_subject: subject::log(self.partition),
+                inactive_threshold: FORGET_AFTER,
+                memory_storage: true,
+                num_replicas: 1,
+                ..pull::Config::default()
+            })
+            .await
+            .map_err(|error| failed(error.into()))?;
+        self.delivered = 0;
+        consumer
+            .stream()
+            .max_messages_per_batch(READ_AHEAD)
+            .expires(PULL_EXPIRES)
+            .heartbeat(PULL_HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| failed(error.into()))
+    }
+}
+
+impl Broker {
+    /// Position of the last message of the log, whatever its partition.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn log_end(&self) -> Result<u64, RequestError> {
+        let stream = self
+            .jetstream
+            .get_stream(LOG)
+            .await
+            .map_err(|error| RequestError::new("looking up the input log", error))?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
+    /// Drops the messages of `partition` up to and including `floor`. Only after a checkpoint that
+    /// covers them is stored.
+    ///
+    /// # Errors
+    /// When the server does not answer; the messages are then dropped with the next checkpoint.
+    pub async fn drop_log(&self, partition: Partition, floor: u64) -> Result<u64, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("dropping covered inputs", error);
+        let stream = self
+            .jetstream
+            .get_stream_no_info(LOG)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let purged = stream
+            .purge()
+            .filter(subject::log(partition))
+            .sequence(floor + 1)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(purged.purged)
+    }
+}

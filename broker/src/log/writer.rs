@@ -1,0 +1,213 @@
+//! Writing inputs.
+//!
+//! Each partition has at most one message in flight. What arrives meanwhile is gathered and becomes
+//! the next message. So an idle system adds no delay, and a busy one pays one publish (and in
+//! durable mode one fsync) for hundreds of inputs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use afu9_schemas::message::{Input, InputEnvelope};
+use afu9_schemas::{InstanceId, Partition, codec, subject};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::connection::Broker;
+use crate::error::PublishError;
+use crate::publish::Outgoing;
+
+/// Submissions that may wait for one partition. Beyond this, submitting waits, and so does whoever
+/// submits: a worker stops pulling, an HTTP request its turn.
+const MAX_WAITING: usize = 4096;
+
+/// Most inputs in one message; a tick folds whole messages.
+const MAX_INPUTS: usize = 2048;
+
+/// A message is closed when its inputs reach this many bytes. The largest input is below the
+/// difference to the server's limit of 1 MiB.
+const CLOSE_AT_BYTES: usize = 256 * 1024;
+
+/// How long an unacknowledged message is repeated before its submitters are told. It carries one
+/// message id, so the server keeps one copy.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
+
+/// The answer to a submission: every input of it is stored, or none of them may be relied on.
+type Verdict = Result<(), Arc<PublishError>>;
+
+struct Submission {
+    inputs: Vec<Input>,
+    answer: oneshot::Sender<Verdict>,
+}
+
+/// Writes inputs into the log. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogWriter {
+    broker: Broker,
+    partitions: Arc<Vec<mpsc::Sender<Submission>>>,
+}
+
+/// The tasks behind a [`LogWriter`].
+#[derive(Debug)]
+pub struct WriterTask {
+    tracker: TaskTracker,
+}
+
+impl WriterTask {
+    /// Waits until everything submitted is written. Ends only after every clone of the writer is
+    /// gone.
+    pub async fn finished(self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+impl LogWriter {
+    /// Starts one writing task for each partition.
+    pub fn start(broker: Broker) -> (Self, WriterTask) {
+        let tracker = TaskTracker::new();
+        let mut partitions = Vec::new();
+        for partition in broker.partitions().all() {
+            let (sender, receiver) = mpsc::channel(MAX_WAITING);
+            partitions.push(sender);
+            tracker.spawn(write_partition(broker.clone(), partition, receiver));
+        }
+        tracker.close();
+        (Self { broker, partitions: Arc::new(partitions) }, WriterTask { tracker })
+    }
+
+    /// Stores one input in the partition that owns its execution.
+    ///
+    /// # Errors
+    /// See [`Self::submit_to`].
+    pub async fn submit(&self, input: Input) -> Verdict {
+        let partition = self.broker.partitions().of(input.execution);
+        self.submit_to(partition, vec![input]).await
+    }
+
+    /// Stores `inputs`, all of which belong to `partition`, in their order. Returns once the server
+    /// has acknowledged them.
+    ///
+    /// Cancel safety: when the future is dropped, the inputs may or may not be stored.
+    ///
+    /// # Errors
+    /// `Full` when the log refuses new inputs: nothing was stored, try again later. `Unacknowledged`
+    /// when the server did not answer for a while: they may be stored, and submitting them again is
+    /// harmless, because the engine ignores duplicates.
+    pub async fn submit_to(&self, partition: Partition, inputs: Vec<Input>) -> Verdict {
+        let (answer, verdict) = oneshot::channel();
+        let closed = || Arc::new(PublishError::Closed);
+        self.partitions
+            .get(usize::from(partition.get()))
+            .ok_or_else(closed)?
+            .send(Submission { inputs, answer })
+            .await
+            .map_err(|_| closed())?;
+        verdict.await.map_err(|_| closed())?
+    }
+}
+
+async fn write_partition(
+    broker: Broker,
+    partition: Partition,
+    mut submissions: mpsc::Receiver<Submission>,
+) {
+    let subject = subject::log(partition);
+    let writer = InstanceId::new();
+    let mut number = 0_u64;
+    let mut held: Option<Submission> = None;
+    loop {
+        let first = match held.take() {
+            Some(submission) => submission,
+            None => match submissions.recv().await {
+                Some(submission) => submission,
+                None => return,
+            },
+        };
+        let mut answers = Vec::new();
+        let mut inputs = Vec::new();
+        let mut bytes = weight(&first);
+        push(first, &mut inputs, &mut answers);
+        while inputs.len() < MAX_INPUTS && bytes < CLOSE_AT_BYTES {
+            match submissions.try_recv() {
+                Ok(next) => {
+                    let next_bytes = weight(&next);
+                    if bytes + next_bytes > CLOSE_AT_BYTES {
+                        held = Some(next);
+                        break;
+                    }
+                    bytes += next_bytes;
+                    push(next, &mut inputs, &mut answers);
+                }
+                Err(_) => break,
+            }
+        }
+        number += 1;
+        let id = format!("{writer}.{partition}.{number}");
+        let verdict = write(&broker, &subject, id, &InputEnvelope { inputs }).await.map_err(Arc::new);
+        for answer in answers {
+            // Nobody waits any more when a request was abandoned; the input is stored all the same.
+            let _abandoned = answer.send(verdict.clone());
+        }
+    }
+}
+
+fn push(submission: Submission, inputs: &mut Vec<Input>, answers: &mut Vec<oneshot::Sender<Verdict>>) {
+    inputs.extend(submission.inputs);
+    answers.push(submission.answer);
+}
+
+/// Roughly how many bytes a submission takes.
+fn weight(submission: &Submission) -> usize {
+    use afu9_schemas::artifact::json_size;
+    use afu9_schemas::message::{InputKind, Outcome};
+    submission
+        .inputs
+        .iter()
+        .map(|input| {
+            200 + match &input.kind {
+                InputKind::Start(start) => json_size(&start.input) + 200,
+                InputKind::JobResult(result) => match &result.outcome {
+                    Outcome::Done(output) => json_size(output),
+                    Outcome::Failed { error, .. } => {
+                        error.message.len() + error.chain.iter().map(String::len).sum::<usize>()
+                    }
+                },
+                InputKind::Cancel(cancel) => cancel.reason.as_ref().map_or(0, String::len),
+                InputKind::Wake { .. } => 0,
+            }
+        })
+        .sum()
+}
+
+async fn write(
+    broker: &Broker,
+    subject: &str,
+    id: String,
+    envelope: &InputEnvelope,
+) -> Result<(), PublishError> {
+    let payload = codec::encode(envelope)
+        .map_err(|source| PublishError::Encode { subject: subject.to_owned(), source })?;
+    let begun = tokio::time::Instant::now();
+    let mut delays = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
+        .build();
+    loop {
+        let outgoing = Outgoing {
+            subject: subject.to_owned(),
+            payload: payload.clone(),
+            message_id: Some(id.clone()),
+        };
+        match broker.publish(outgoing).await {
+            Ok(_) => return Ok(()),
+            Err(error @ PublishError::Unacknowledged { .. }) if begun.elapsed() < GIVE_UP_AFTER => {
+                tracing::debug!(subject, error = %crate::error::chain(&error), "publish repeated");
+                tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(2))).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

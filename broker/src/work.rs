@@ -1,0 +1,173 @@
+//! Work queues: publishing jobs, and pulling them with free slots only.
+
+mod consumer;
+
+use afu9_schemas::message::{CancelNotice, Job, JobEnvelope};
+use afu9_schemas::{ExecutionId, Lane, Timestamp, WorkerKind, codec, subject};
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use std::time::Duration;
+
+use crate::connection::Broker;
+use crate::error::{PublishError, RequestError};
+use crate::publish::{Outgoing, Stored};
+use crate::topology::work_stream;
+
+pub use consumer::{Delivery, WorkConsumer};
+
+/// A delivered job that shows no sign of life for this long is given to another worker. Workers
+/// show one three times as often.
+pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// A job that was delivered this often without an answer kills workers, or none can read it. This is
+/// a guard against crashes; attempts are counted by the engine.
+pub const MAX_DELIVER: i64 = 5;
+
+/// Jobs in the hands of workers at once, per lane: far above any fleet, so that it never limits one.
+const MAX_ACK_PENDING: i64 = 200_000;
+
+/// Name of the durable consumer of a lane.
+fn consumer_name(lane: Lane) -> String {
+    format!("workers_{lane}")
+}
+
+/// What identifies the content of a work queue: if it is lower than before, jobs were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkMark {
+    /// When the stream was created.
+    pub created: Timestamp,
+    /// Position of the last job it ever held.
+    pub last_sequence: u64,
+}
+
+impl Broker {
+    /// Creates the consumers of a work queue where they are missing.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn ensure_work_consumers(&self, kind: &WorkerKind) -> Result<(), RequestError> {
+        for lane in Lane::ALL {
+            self.work_consumer_of(kind, lane).await?;
+        }
+        Ok(())
+    }
+
+    async fn work_consumer_of(
+        &self,
+        kind: &WorkerKind,
+        lane: Lane,
+    ) -> Result<async_nats::jetstream::consumer::Consumer<pull::Config>, RequestError> {
+        let failed = |error: async_nats::Error| {
+            RequestError::new(format!("opening the work queue {kind} ({lane})"), error)
+        };
+        let stream = self
+            .jetstream
+            .get_stream_no_info(work_stream(kind))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let name = consumer_name(lane);
+        stream
+            .get_or_create_consumer(
+                &name,
+                pull::Config {
+                    durable_name: Some(name.clone()),
+                    ack_policy: AckPolicy::Explicit,
+                    ack_wait: ACK_WAIT,
+                    max_deliver: MAX_DELIVER,
+                    max_ack_pending: MAX_ACK_PENDING,
+                    filter_subject: subject::work(kind, lane),
+                    ..pull::Config::default()
+                },
+            )
+            .await
+            .map_err(|error| failed(error.into()))
+    }
+
+    /// Opens one lane of a work queue for pulling.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn work_consumer(
+        &self,
+        kind: &WorkerKind,
+        lane: Lane,
+    ) -> Result<WorkConsumer, RequestError> {
+        Ok(WorkConsumer::new(self.clone(), self.work_consumer_of(kind, lane).await?))
+    }
+
+    /// Publishes one message of jobs of the same kind and lane.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_jobs(&self, jobs: Vec<Job>) -> Result<Option<Stored>, PublishError> {
+        match job_message(jobs)? {
+            Some(message) => self.publish(message).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The state of a work queue, by which lost jobs show.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn work_mark(&self, kind: &WorkerKind) -> Result<WorkMark, RequestError> {
+        let stream = self
+            .jetstream
+            .get_stream(work_stream(kind))
+            .await
+            .map_err(|error| RequestError::new(format!("looking up the work queue {kind}"), error))?;
+        let info = stream.cached_info();
+        Ok(WorkMark {
+            created: Timestamp::from_micros(
+                i64::try_from(info.created.unix_timestamp_nanos() / 1000).unwrap_or(0),
+            ),
+            last_sequence: info.state.last_sequence,
+        })
+    }
+
+    /// Tells workers that an execution was cancelled.
+    ///
+    /// # Errors
+    /// When the notice cannot be sent; the execution is cancelled all the same, workers only go on
+    /// in vain.
+    pub async fn publish_cancel(&self, execution: ExecutionId) -> Result<(), PublishError> {
+        let subject = subject::CANCEL.to_owned();
+        let payload = codec::encode(&CancelNotice { execution })
+            .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
+        self.client.publish(subject.clone(), payload).await.map_err(|error| {
+            PublishError::Unacknowledged { subject, source: error.into() }
+        })
+    }
+
+    /// Notices of cancelled executions, from now on. Unreadable ones are left out.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn cancels(&self) -> Result<impl Stream<Item = ExecutionId> + Send, RequestError> {
+        let notices = self
+            .client
+            .subscribe(subject::CANCEL)
+            .await
+            .map_err(|error| RequestError::new("subscribing to cancellations", error))?;
+        Ok(notices.filter_map(|message| async move {
+            codec::decode::<CancelNotice>(&message.payload).ok().map(|notice| notice.execution)
+        }))
+    }
+}
+
+/// One message with `jobs`, all of the same kind and lane; `None` if there are none.
+///
+/// A single job's message carries the job's id, by which the server drops a second copy. Several
+/// jobs share a message only where they have no effect outside.
+///
+/// # Errors
+/// When a job cannot be encoded.
+pub fn job_message(jobs: Vec<Job>) -> Result<Option<Outgoing>, PublishError> {
+    let Some(first) = jobs.first() else { return Ok(None) };
+    let subject = subject::work(first.tool.kind(), first.lane);
+    let message_id = (jobs.len() == 1).then(|| first.id.to_string());
+    let payload: Bytes = codec::encode(&JobEnvelope { jobs })
+        .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
+    Ok(Some(Outgoing { subject, payload, message_id }))
+}

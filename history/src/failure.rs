@@ -1,0 +1,33 @@
+//! What a failed database operation means for its caller. Decided here and nowhere else.
+
+/// What kind of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// About the values: the same rows will be refused again.
+    Data,
+    /// About the server or the way to it: the same rows will be accepted later.
+    Away,
+    /// About the set-up (schema, permissions, password): a person has to act, then it goes on.
+    Setup,
+}
+
+impl Failure {
+    /// Classifies `error` by its SQLSTATE class, where the server gave one.
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        use sqlx::Error;
+
+        match error {
+            Error::Database(database) => match database.code().as_deref().and_then(|c| c.get(..2)) {
+                // Cardinality, data exception, integrity constraint, program limit.
+                Some("21" | "22" | "23" | "54") => Self::Data,
+                // Connection, read-only after a fail-over, deadlock or serialisation, resources, lock
+                // not available, shutdown, system error.
+                Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => Self::Away,
+                _ => Self::Setup,
+            },
+            Error::Encode(_) | Error::InvalidArgument(_) => Self::Data,
+            Error::Configuration(_) => Self::Setup,
+            _ => Self::Away,
+        }
+    }
+}

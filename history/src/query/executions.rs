@@ -1,0 +1,85 @@
+//! The list of executions, newest first, a page at a time.
+
+use afu9_schemas::view::{ExecutionStatus, ExecutionSummary};
+use afu9_schemas::{ExecutionId, Timestamp};
+use sqlx::{Postgres, QueryBuilder};
+
+use crate::Store;
+use crate::query::{QueryError, SummaryRow};
+
+/// Where a page ended: the next one begins right after this execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Its start.
+    pub started_at: Timestamp,
+    /// Its id, which orders executions that started in the same microsecond.
+    pub id: ExecutionId,
+}
+
+impl From<&ExecutionSummary> for Cursor {
+    fn from(last: &ExecutionSummary) -> Self {
+        Self { started_at: last.started_at, id: last.id }
+    }
+}
+
+/// Which executions to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecutionFilter {
+    /// Only those with this status.
+    pub status: Option<ExecutionStatus>,
+    /// Only those of the workflow of this name.
+    pub workflow: Option<String>,
+    /// How many at most; none, and more than [`Self::MAX_LIMIT`], mean that many.
+    pub limit: Option<u32>,
+    /// Only those after the page that ended here.
+    pub before: Option<Cursor>,
+}
+
+impl ExecutionFilter {
+    /// The longest page: enough for a screen, and a bound on what one request can cost.
+    pub const MAX_LIMIT: u32 = 200;
+}
+
+impl Store {
+    /// The newest executions that pass `filter`, newest first.
+    ///
+    /// # Errors
+    /// [`QueryError::is_retryable`] says whether to ask again.
+    pub async fn list_executions(
+        &self,
+        filter: &ExecutionFilter,
+    ) -> Result<Vec<ExecutionSummary>, QueryError> {
+        // Built, because a condition that is absent must be absent from the text too: only then can
+        // each combination use the index made for it.
+        let mut query = QueryBuilder::<Postgres>::new(
+            "SELECT id, workflow_id, workflow_name, workflow_version, status, triggered_by,
+                    started_at, completed_at
+             FROM workflow_executions WHERE true",
+        );
+        if let Some(status) = filter.status {
+            query.push(" AND status = ").push_bind(status.as_str());
+            // Says what the value already implies, for the planner's choice of the partial index.
+            if status != ExecutionStatus::Completed {
+                query.push(" AND status <> 'completed'");
+            }
+        }
+        if let Some(workflow) = &filter.workflow {
+            query.push(" AND workflow_name = ").push_bind(crate::text::clean(workflow));
+        }
+        if let Some(before) = filter.before {
+            query
+                .push(" AND (started_at, id) < (")
+                .push_bind(before.started_at.to_datetime())
+                .push(", ")
+                .push_bind(before.id.as_uuid())
+                .push(")");
+        }
+        let limit = filter.limit.unwrap_or(ExecutionFilter::MAX_LIMIT);
+        query
+            .push(" ORDER BY started_at DESC, id DESC LIMIT ")
+            .push_bind(i64::from(limit.min(ExecutionFilter::MAX_LIMIT)));
+
+        let rows: Vec<SummaryRow> = query.build_query_as().fetch_all(self.pool()).await?;
+        rows.into_iter().map(ExecutionSummary::try_from).collect()
+    }
+}
