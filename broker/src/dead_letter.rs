@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use afu9_schemas::codec;
 use afu9_schemas::message::{DeadLetter, JobEnvelope};
-use afu9_schemas::subject;
+use afu9_schemas::{WorkerKind, subject};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::connection::Broker;
 use crate::error::{PublishError, RequestError};
 use crate::publish::Outgoing;
-use crate::topology::ADVISORIES;
+use crate::topology::{ADVISORIES, WORK_PREFIX};
 
 const ACK_WAIT: Duration = Duration::from_secs(30);
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
@@ -49,6 +49,14 @@ pub struct Exhausted {
     /// The bytes as they are; none if the message is gone.
     pub raw: Option<Bytes>,
     advisory: async_nats::jetstream::Message,
+}
+
+impl Exhausted {
+    /// The worker kind whose queue the jobs were in.
+    pub fn kind(&self) -> Option<WorkerKind> {
+        let name = self.stream.strip_prefix(WORK_PREFIX)?.to_ascii_lowercase();
+        WorkerKind::new(name).ok()
+    }
 }
 
 /// Reads the server's notices of exhausted deliveries; shared between all orchestrators.

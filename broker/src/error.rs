@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+/// Any cause.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -117,6 +118,11 @@ pub struct RequestError {
 }
 
 impl RequestError {
+    /// A failure of `operation` that was noticed outside this crate.
+    pub fn other(operation: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::new(operation, source)
+    }
+
     pub(crate) fn new(operation: impl Into<String>, source: impl Into<Source>) -> Self {
         Self { operation: operation.into(), source: source.into() }
     }

@@ -25,7 +25,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the server cannot be asked.
-    pub async fn heartbeats(&self) -> Result<impl Stream<Item = Heartbeat> + Send, RequestError> {
+    pub async fn heartbeats(&self) -> Result<impl Stream<Item = Heartbeat> + Send + use<>, RequestError> {
         let messages = self
             .client
             .subscribe(subject::HEARTBEAT_ALL)

@@ -18,6 +18,9 @@ use crate::topology::HISTORY;
 /// below the difference.
 pub const SPLIT_AT_BYTES: usize = 256 * 1024;
 
+/// Name of the projector's durable consumer.
+const PROJECTOR: &str = "projector";
+
 /// Batches read ahead of the writer.
 const READ_AHEAD: usize = 256;
 
@@ -46,11 +49,11 @@ pub struct HistoryMessage {
 }
 
 impl HistoryMessage {
-    /// The batch is written down for good, and so is every one delivered before it.
+    /// The batch is written down for good.
     ///
     /// # Errors
-    /// When this cannot be sent; the batches are then delivered again, harmlessly.
-    pub async fn acknowledge_through(&self) -> Result<(), RequestError> {
+    /// When this cannot be sent; the batch is then delivered again, harmlessly.
+    pub async fn acknowledge(&self) -> Result<(), RequestError> {
         self.message
             .ack_with(AckKind::Ack)
             .await
@@ -150,8 +153,10 @@ impl Broker {
     /// When the server refuses or does not answer.
     pub async fn projector_history(&self) -> Result<HistoryConsumer, RequestError> {
         self.history_consumer(pull::Config {
-            durable_name: Some("projector".to_owned()),
-            ack_policy: AckPolicy::All,
+            durable_name: Some(PROJECTOR.to_owned()),
+            // One by one: an acknowledgement of a later batch must never cover an earlier one that
+            // was lost on its way to us.
+            ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_ack_pending: MAX_ACK_PENDING,
             max_deliver: -1,
@@ -194,6 +199,25 @@ impl Broker {
         }
         .map_err(|error| failed(error.into()))?;
         Ok(HistoryConsumer { consumer, stream: None })
+    }
+
+    /// Drops the history that the projector has acknowledged without a gap, and returns up to where.
+    ///
+    /// # Errors
+    /// When the server does not answer; it is then dropped with a later call.
+    pub async fn drop_projected_history(&self) -> Result<u64, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("dropping written history", error);
+        let stream = self
+            .jetstream
+            .get_stream_no_info(HISTORY)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let info = stream.consumer_info(PROJECTOR).await.map_err(|error| failed(error.into()))?;
+        let floor = info.ack_floor.stream_sequence;
+        if floor > 0 {
+            self.drop_history(floor).await?;
+        }
+        Ok(floor)
     }
 
     /// Drops history up to and including `sequence`: it is written down.

@@ -8,10 +8,10 @@ mod owner;
 
 use async_nats::jetstream::kv;
 
-pub use checkpoint::{CheckpointHead, CheckpointStore, LoadedCheckpoint, SegmentRef};
+pub use checkpoint::{CheckpointHead, CheckpointStore, LoadedCheckpoint, SegmentRef, WorkSeen};
 pub use definition::{Applied, DefinitionStore};
 pub use idempotency::{Claim, IdempotencyStore};
-pub use owner::{Lease, LeaseStore, Leases, Member};
+pub use owner::{Change, Lease, LeaseStore, LeaseWatch, Member};
 
 use crate::connection::Broker;
 use crate::error::RequestError;

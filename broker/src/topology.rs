@@ -50,9 +50,12 @@ const ADVISORY_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const ADVISORY_BYTES: i64 = 64 * 1024 * 1024;
 
+/// What the names of all work queues begin with.
+pub(crate) const WORK_PREFIX: &str = "AFU9_WORK_";
+
 /// Name of the work queue of `kind`.
 pub(crate) fn work_stream(kind: &WorkerKind) -> String {
-    format!("AFU9_WORK_{}", kind.as_str().to_ascii_uppercase())
+    format!("{WORK_PREFIX}{}", kind.as_str().to_ascii_uppercase())
 }
 
 /// What [`Broker::ensure_topology`] found and did.

@@ -144,7 +144,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the server cannot be asked.
-    pub async fn cancels(&self) -> Result<impl Stream<Item = ExecutionId> + Send, RequestError> {
+    pub async fn cancels(&self) -> Result<impl Stream<Item = ExecutionId> + Send + use<>, RequestError> {
         let notices = self
             .client
             .subscribe(subject::CANCEL)

@@ -17,14 +17,23 @@ impl Failure {
         use sqlx::Error;
 
         match error {
-            Error::Database(database) => match database.code().as_deref().and_then(|c| c.get(..2)) {
-                // Cardinality, data exception, integrity constraint, program limit.
-                Some("21" | "22" | "23" | "54") => Self::Data,
-                // Connection, read-only after a fail-over, deadlock or serialisation, resources, lock
-                // not available, shutdown, system error.
-                Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => Self::Away,
-                _ => Self::Setup,
-            },
+            // A check violation without a named check: the row was on its way to the default partition
+            // when the partition it belongs to was attached. The next attempt finds that one.
+            Error::Database(database)
+                if database.is_check_violation() && database.constraint().is_none() =>
+            {
+                Self::Away
+            }
+            Error::Database(database) => {
+                match database.code().as_deref().and_then(|c| c.get(..2)) {
+                    // Cardinality, data exception, integrity constraint, program limit.
+                    Some("21" | "22" | "23" | "54") => Self::Data,
+                    // Connection, read-only after a fail-over, deadlock or serialisation, resources, lock
+                    // not available, shutdown, system error.
+                    Some("08" | "25" | "40" | "53" | "55" | "57" | "58") => Self::Away,
+                    _ => Self::Setup,
+                }
+            }
             Error::Encode(_) | Error::InvalidArgument(_) => Self::Data,
             Error::Configuration(_) => Self::Setup,
             _ => Self::Away,

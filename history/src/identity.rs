@@ -52,7 +52,10 @@ mod tests {
 
     #[test]
     fn derived_ids_are_version_7_and_belong_to_their_row() {
-        let (execution, at) = (ExecutionId::new(), Timestamp::from_micros(1_800_000_000_123_456));
+        let (execution, at) = (
+            ExecutionId::new(),
+            Timestamp::from_micros(1_800_000_000_123_456),
+        );
         let id = step(execution, 3, at);
         assert_eq!(id.get_version_num(), 7);
         assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
@@ -61,14 +64,20 @@ mod tests {
         assert_eq!(id, step(execution, 3, at));
         assert_ne!(id, step(execution, 4, at));
         assert_ne!(id, step(ExecutionId::new(), 3, at));
-        assert_ne!(tool_call(execution, 3, 1, at), tool_call(execution, 3, 2, at));
+        assert_ne!(
+            tool_call(execution, 3, 1, at),
+            tool_call(execution, 3, 2, at)
+        );
         assert_ne!(repository("a", "b"), repository("a", "c"));
     }
 
     #[test]
     fn instants_outside_version_7_are_clamped() {
         for micros in [i64::MIN, -1, i64::MAX] {
-            assert_eq!(step(ExecutionId::new(), 0, Timestamp::from_micros(micros)).get_version_num(), 7);
+            assert_eq!(
+                step(ExecutionId::new(), 0, Timestamp::from_micros(micros)).get_version_num(),
+                7
+            );
         }
     }
 }

@@ -61,7 +61,8 @@ pub trait Source: Send {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Acknowledges every delivered message up to and including this place in the stream.
-    fn acknowledge(&mut self, through: u64) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn acknowledge(&mut self, through: u64)
+    -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// How the projector works.
@@ -140,7 +141,12 @@ struct Stopped;
 impl<S: Source> Projector<S> {
     /// A projector that does nothing until it is run.
     pub fn new(config: Config, store: Store, source: S) -> Self {
-        Self { config, store, source, handle: Handle::default() }
+        Self {
+            config,
+            store,
+            source,
+            handle: Handle::default(),
+        }
     }
 
     /// What it has done so far; stays valid while it runs and after.
@@ -162,12 +168,18 @@ impl<S: Source> Projector<S> {
             if Instant::now() >= partitions_due {
                 partitions_due = Instant::now() + self.partitions().await;
             }
-            let Ok(messages) = self.fetch(&shutdown).await else { return Ok(()) };
+            let Ok(messages) = self.fetch(&shutdown).await else {
+                return Ok(());
+            };
             if messages.is_empty() {
                 continue;
             }
-            let Ok(report) = self.write(&messages, &shutdown).await else { return Ok(()) };
-            let Ok(()) = self.settle(&report, &shutdown).await else { return Ok(()) };
+            let Ok(report) = self.write(&messages, &shutdown).await else {
+                return Ok(());
+            };
+            let Ok(()) = self.settle(&report, &shutdown).await else {
+                return Ok(());
+            };
             if let Some(stream_sequence) = report.from_the_future {
                 return Err(Error::FromTheFuture { stream_sequence });
             }
@@ -201,7 +213,10 @@ impl<S: Source> Projector<S> {
                 PARTITIONS_EVERY
             }
             Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "cannot make partitions");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot make partitions"
+                );
                 PARTITIONS_AGAIN
             }
         }
@@ -210,7 +225,9 @@ impl<S: Source> Projector<S> {
     async fn fetch(&mut self, shutdown: &CancellationToken) -> Result<Vec<Message>, Stopped> {
         let mut backoff = BACKOFF.build();
         loop {
-            let next = self.source.next_batch(self.config.max_messages, self.config.max_wait);
+            let next = self
+                .source
+                .next_batch(self.config.max_messages, self.config.max_wait);
             let fetched = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Err(Stopped),
@@ -228,7 +245,11 @@ impl<S: Source> Projector<S> {
         }
     }
 
-    async fn write(&self, messages: &[Message], shutdown: &CancellationToken) -> Result<Report, Stopped> {
+    async fn write(
+        &self,
+        messages: &[Message],
+        shutdown: &CancellationToken,
+    ) -> Result<Report, Stopped> {
         let mut backoff = BACKOFF.build();
         loop {
             match run_once::run_once(&self.config, &self.store, messages).await {
@@ -244,9 +265,15 @@ impl<S: Source> Projector<S> {
     }
 
     /// Stores the dead letters, then acknowledges.
-    async fn settle(&mut self, report: &Report, shutdown: &CancellationToken) -> Result<(), Stopped> {
+    async fn settle(
+        &mut self,
+        report: &Report,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Stopped> {
         let mut backoff = BACKOFF.build();
-        let Some(through) = report.through else { return Ok(()) };
+        let Some(through) = report.through else {
+            return Ok(());
+        };
         loop {
             match self.try_settle(report, through).await {
                 Ok(()) => {
@@ -268,7 +295,10 @@ impl<S: Source> Projector<S> {
 }
 
 /// Waits for the next delay of `backoff`, or for the shutdown.
-async fn pause(backoff: &mut ExponentialBackoff, shutdown: &CancellationToken) -> Result<(), Stopped> {
+async fn pause(
+    backoff: &mut ExponentialBackoff,
+    shutdown: &CancellationToken,
+) -> Result<(), Stopped> {
     let delay = backoff.next().unwrap_or(Duration::from_secs(5));
     tokio::select! {
         biased;

@@ -104,8 +104,10 @@ fn step_status(name: &str) -> Result<StepStatus, QueryError> {
 /// The variant of an enum that has `name` on the wire, which is its name in the database too.
 fn named<'de, T: Deserialize<'de>>(column: &'static str, name: &'de str) -> Result<T, QueryError> {
     let name_of_variant: StrDeserializer<'de, NameError> = name.into_deserializer();
-    T::deserialize(name_of_variant)
-        .map_err(|_| QueryError::Unknown { column, value: name.chars().take(80).collect() })
+    T::deserialize(name_of_variant).map_err(|_| QueryError::Unknown {
+        column,
+        value: name.chars().take(80).collect(),
+    })
 }
 
 /// Positions and counts are never negative in rows of ours.
@@ -122,7 +124,14 @@ mod tests {
         use ExecutionStatus as E;
         use StepStatus as S;
 
-        for known in [E::Pending, E::Running, E::Paused, E::Completed, E::Failed, E::Cancelled] {
+        for known in [
+            E::Pending,
+            E::Running,
+            E::Paused,
+            E::Completed,
+            E::Failed,
+            E::Cancelled,
+        ] {
             assert_eq!(status(known.as_str()).expect("known"), known);
         }
         let steps = [
@@ -137,6 +146,9 @@ mod tests {
         for known in steps {
             assert_eq!(step_status(known.as_str()).expect("known"), known);
         }
-        assert!(matches!(status("exploded"), Err(QueryError::Unknown { .. })));
+        assert!(matches!(
+            status("exploded"),
+            Err(QueryError::Unknown { .. })
+        ));
     }
 }

@@ -88,7 +88,11 @@ impl From<sqlx::migrate::MigrateError> for MigrateError {
             }
             _ => false,
         };
-        if away { Self::Away(Box::new(error)) } else { Self::Refused(Box::new(error)) }
+        if away {
+            Self::Away(Box::new(error))
+        } else {
+            Self::Refused(Box::new(error))
+        }
     }
 }
 
@@ -126,7 +130,10 @@ impl Store {
     /// When `config` cannot be meant.
     pub fn connect(config: &Config) -> Result<Self, ConfigError> {
         if config.max_connections == 0 {
-            return Err(ConfigError::Connections { configured: 0, needed: 1 });
+            return Err(ConfigError::Connections {
+                configured: 0,
+                needed: 1,
+            });
         }
         // The parser's own error quotes the URL.
         let options = PgConnectOptions::from_str(config.url.expose_secret())
@@ -156,9 +163,12 @@ impl Store {
         // its end releases it.
         let options = self.pool.connect_options();
         let connect = PgConnection::connect_with(&options);
-        let mut connection = match timeout(self.pool.options().get_acquire_timeout(), connect).await {
+        let mut connection = match timeout(self.pool.options().get_acquire_timeout(), connect).await
+        {
             Ok(connection) => connection.map_err(sqlx::migrate::MigrateError::Execute)?,
-            Err(_) => Err(sqlx::migrate::MigrateError::Execute(sqlx::Error::PoolTimedOut))?,
+            Err(_) => Err(sqlx::migrate::MigrateError::Execute(
+                sqlx::Error::PoolTimedOut,
+            ))?,
         };
         let migrated = migrator.run_direct(None, &mut connection, false).await;
         // Its end matters, not how it ends.
@@ -186,7 +196,12 @@ impl Store {
     /// When there is no answer within [`Self::CHECK_TIMEOUT`], or a bad one.
     pub async fn check(&self) -> Result<Duration, CheckError> {
         let asked = Instant::now();
-        match timeout(Self::CHECK_TIMEOUT, sqlx::query("SELECT 1").execute(&self.pool)).await {
+        match timeout(
+            Self::CHECK_TIMEOUT,
+            sqlx::query("SELECT 1").execute(&self.pool),
+        )
+        .await
+        {
             Ok(Ok(_)) => Ok(asked.elapsed()),
             Ok(Err(error)) => Err(CheckError::Failed(error)),
             Err(_) => Err(CheckError::Timeout),

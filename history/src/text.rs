@@ -29,7 +29,10 @@ fn cleaned(value: Value) -> Value {
         Value::String(text) => Value::String(clean(&text)),
         Value::Array(items) => Value::Array(items.into_iter().map(cleaned).collect()),
         Value::Object(fields) => Value::Object(
-            fields.into_iter().map(|(key, value)| (clean(&key), cleaned(value))).collect::<Map<_, _>>(),
+            fields
+                .into_iter()
+                .map(|(key, value)| (clean(&key), cleaned(value)))
+                .collect::<Map<_, _>>(),
         ),
         other => other,
     }
@@ -46,7 +49,8 @@ mod tests {
         let dirty = value!({ "a\0": ["x\0y", { "deep": "\0" }], "plain": "é" });
         assert_eq!(
             json(&dirty),
-            value!({ "a\u{fffd}": ["x\u{fffd}y", { "deep": "\u{fffd}" }], "plain": "é" }).to_string(),
+            value!({ "a\u{fffd}": ["x\u{fffd}y", { "deep": "\u{fffd}" }], "plain": "é" })
+                .to_string(),
         );
         assert_eq!(clean("a\0b"), "a\u{fffd}b");
     }

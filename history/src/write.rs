@@ -120,7 +120,10 @@ impl Store {
                 Ok(count) => written.rows += count,
                 Err(error) if error.is_retryable() => return Err(error),
                 Err(error) if span.len() == 1 => {
-                    written.poison.push(Poison { index: span.start, error });
+                    written.poison.push(Poison {
+                        index: span.start,
+                        error,
+                    });
                 }
                 Err(_) => {
                     let middle = span.start + span.len() / 2;

@@ -94,9 +94,7 @@ impl Github {
     /// # Panics
     /// Outside a Tokio runtime: the HTTP client has a task of its own.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self {
-            client: Arc::new(client::Client::new(config)?),
-        })
+        Ok(Self { client: Arc::new(client::Client::new(config)?) })
     }
 
     /// The five tools.
@@ -134,9 +132,5 @@ pub fn toolbox(config: &Config) -> Result<Toolbox, Error> {
 
 /// Tools call this before a request, while stopping leaves nothing half done.
 fn stop_if_cancelled(call: &Call) -> Result<(), ToolError> {
-    if call.cancelled.is_cancelled() {
-        Err(ToolError::cancelled())
-    } else {
-        Ok(())
-    }
+    if call.cancelled.is_cancelled() { Err(ToolError::cancelled()) } else { Ok(()) }
 }

@@ -7,7 +7,9 @@
 //! returns a value; one function in the runtime turns that value into messages.
 
 pub mod github;
+pub mod runtime;
 pub mod test;
 pub mod tool;
 
+pub use runtime::{Config, Worker};
 pub use tool::{Call, ToolError, Toolbox};

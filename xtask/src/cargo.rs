@@ -1,7 +1,7 @@
 //! Runs cargo from within `cargo xtask`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
@@ -54,7 +54,9 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// Whether `cargo <subcommand>` is installed.
 pub(crate) fn has(subcommand: &str) -> bool {
-    let output = command(&[subcommand, "--version"]).stdin(Stdio::null()).output();
+    let output = command(&[subcommand, "--version"])
+        .stdin(Stdio::null())
+        .output();
     output.is_ok_and(|output| output.status.success())
 }
 
@@ -63,7 +65,9 @@ pub(crate) fn has(subcommand: &str) -> bool {
 /// # Errors
 /// When it cannot be run, or with [`Interrupted`]; the command has ended then.
 pub(crate) fn run(command: &mut Command, interrupt: &Interrupt) -> Result<ExitStatus> {
-    let mut child = command.spawn().with_context(|| format!("run {:?}", command.get_program()))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("run {:?}", command.get_program()))?;
     loop {
         if let Some(status) = child.try_wait().context("wait for a child")? {
             interrupt.check()?;
@@ -87,7 +91,14 @@ pub(crate) fn run(command: &mut Command, interrupt: &Interrupt) -> Result<ExitSt
 /// # Errors
 /// When they do not build; the compiler has said why.
 pub(crate) fn build(profile: Profile, interrupt: &Interrupt) -> Result<Programs> {
-    let mut arguments = vec!["build", "--bins", "--package", "afu9", "--package", "afu9-loadtest"];
+    let mut arguments = vec![
+        "build",
+        "--bins",
+        "--package",
+        "afu9",
+        "--package",
+        "afu9-loadtest",
+    ];
     arguments.push("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
         arguments.push("--release");
@@ -104,12 +115,17 @@ pub(crate) fn build(profile: Profile, interrupt: &Interrupt) -> Result<Programs>
         bail!("cargo {} failed", arguments.join(" "));
     }
     let mut program = |name: &str| {
-        built.remove(name).with_context(|| format!("cargo built no program `{name}`"))
+        built
+            .remove(name)
+            .with_context(|| format!("cargo built no program `{name}`"))
     };
-    Ok(Programs { afu9: program("afu9")?, loadtest: program("afu9-loadtest")? })
+    Ok(Programs {
+        afu9: program("afu9")?,
+        loadtest: program("afu9-loadtest")?,
+    })
 }
 
-fn executables(messages: impl std::io::BufRead) -> BTreeMap<String, PathBuf> {
+fn executables(messages: impl BufRead) -> BTreeMap<String, PathBuf> {
     let parsed = messages.lines().map_while(Result::ok);
     parsed
         .filter_map(|line| {

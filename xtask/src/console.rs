@@ -28,11 +28,19 @@ const RESET: &str = "\x1b[0m";
 
 impl Console {
     pub(crate) fn stdout(interrupt: Interrupt) -> Self {
-        Self { to: Stream::Stdout, colours: colours(io::stdout().is_terminal()), interrupt }
+        Self {
+            to: Stream::Stdout,
+            colours: colours(io::stdout().is_terminal()),
+            interrupt,
+        }
     }
 
     pub(crate) fn stderr(interrupt: Interrupt) -> Self {
-        Self { to: Stream::Stderr, colours: colours(io::stderr().is_terminal()), interrupt }
+        Self {
+            to: Stream::Stderr,
+            colours: colours(io::stderr().is_terminal()),
+            interrupt,
+        }
     }
 
     /// The beginning of a new part.
@@ -60,12 +68,18 @@ impl Console {
     /// Rows under their headings, in columns as wide as their widest value.
     pub(crate) fn table(&mut self, columns: &[String], rows: &[Vec<String>]) {
         let width = |index: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(index)).chain(columns.get(index));
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(index))
+                .chain(columns.get(index));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns.len()).map(width).collect();
         let format = |cells: &[String]| {
-            let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let padded = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.aside(&format(columns));
@@ -75,7 +89,11 @@ impl Console {
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
-        if self.colours { format!("{colour}{text}{RESET}") } else { text.to_owned() }
+        if self.colours {
+            format!("{colour}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn print(&self, text: &str) {

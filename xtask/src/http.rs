@@ -53,19 +53,23 @@ fn send(
     token: Option<&str>,
     body: Option<&str>,
 ) -> Result<Response> {
-    let host = base.trim_end_matches('/').strip_prefix("http://").context("not an http:// URL")?;
+    let host = base
+        .trim_end_matches('/')
+        .strip_prefix("http://")
+        .context("not an http:// URL")?;
     let exchange = || -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect(host)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
         if let Some(token) = token {
             head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         if let Some(body) = body {
             let length = body.len();
-            head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"));
+            head.push_str(&format!(
+                "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+            ));
         }
         stream.write_all(format!("{head}\r\n{}", body.unwrap_or_default()).as_bytes())?;
         let mut answer = Vec::new();
@@ -80,10 +84,19 @@ fn parse(answer: &[u8]) -> Option<Response> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.split_whitespace().nth(1)?.parse().ok()?;
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
     let body = &answer[end + 4..];
-    let body = if chunked { dechunk(body)? } else { body.to_vec() };
-    Some(Response { status, body: String::from_utf8_lossy(&body).into_owned() })
+    let body = if chunked {
+        dechunk(body)?
+    } else {
+        body.to_vec()
+    };
+    Some(Response {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
@@ -108,11 +121,27 @@ mod tests {
     #[test]
     fn plain_and_chunked_bodies_are_read() {
         let plain = parse(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}");
-        assert_eq!(plain, Some(Response { status: 202, body: "{}".to_owned() }));
-        let chunked =
-            parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x\r\n}\r\n0\r\n\r\n");
-        assert_eq!(chunked, Some(Response { status: 200, body: "{}".to_owned() }));
-        assert_eq!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"), None);
+        assert_eq!(
+            plain,
+            Some(Response {
+                status: 202,
+                body: "{}".to_owned()
+            })
+        );
+        let chunked = parse(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x\r\n}\r\n0\r\n\r\n",
+        );
+        assert_eq!(
+            chunked,
+            Some(Response {
+                status: 200,
+                body: "{}".to_owned()
+            })
+        );
+        assert_eq!(
+            parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"),
+            None
+        );
         assert_eq!(parse(b""), None);
     }
 }

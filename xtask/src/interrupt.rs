@@ -1,13 +1,14 @@
-//! Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once and leaves the
-//! rest to the watchdog of the started processes.
+//! Ctrl-C and SIGTERM: the first asks for an orderly end; who asks again later wants it at once, and
+//! the watchdog of the started processes does the rest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 /// Whether somebody has asked us to end.
 #[derive(Debug, Clone)]
@@ -30,17 +31,24 @@ impl std::error::Error for Interrupted {}
 /// Often enough that Ctrl-C feels immediate.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Some programs signal both the process and its group: that is one request, not two.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
+
 impl Interrupt {
     /// Begins to watch for signals.
     pub(crate) fn watch() -> Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("watch for signals")?;
         let requested = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            // In this order: only a second signal finds the flag set.
-            let exit_code = i32::from(crate::EXIT_INTERRUPTED);
-            flag::register_conditional_shutdown(signal, exit_code, Arc::clone(&requested))
-                .and_then(|_| flag::register(signal, Arc::clone(&requested)))
-                .context("watch for signals")?;
-        }
+        let flag = Arc::clone(&requested);
+        thread::spawn(move || {
+            let mut first = None;
+            for _ in signals.forever() {
+                flag.store(true, Ordering::SeqCst);
+                if first.get_or_insert_with(Instant::now).elapsed() > SAME_REQUEST {
+                    std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
+                }
+            }
+        });
         Ok(Self { requested })
     }
 
@@ -51,7 +59,11 @@ impl Interrupt {
     /// # Errors
     /// [`Interrupted`] when it was requested.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.requested() { Err(Interrupted.into()) } else { Ok(()) }
+        if self.requested() {
+            Err(Interrupted.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// An error that happened while interrupted is most likely its consequence.
@@ -67,7 +79,7 @@ impl Interrupt {
     /// # Errors
     /// [`Interrupted`] when it was requested.
     pub(crate) fn pause(&self) -> Result<()> {
-        std::thread::sleep(PAUSE);
+        thread::sleep(PAUSE);
         self.check()
     }
 }

@@ -27,7 +27,11 @@ use console::Console;
 use interrupt::{Interrupt, Interrupted};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Set up, check, test and try AFU-9")]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    about = "Set up, check, test and try AFU-9"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -119,8 +123,16 @@ fn run(command: Command, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
         Command::Verify => verify::run(&mut console, interrupt),
         Command::Test { arguments } => test::run(&arguments, &mut console, interrupt),
         Command::Demo(Demo { keep, release }) => {
-            let profile = if release { Profile::Release } else { Profile::Dev };
-            let after = if keep { demo::After::Keep } else { demo::After::End };
+            let profile = if release {
+                Profile::Release
+            } else {
+                Profile::Dev
+            };
+            let after = if keep {
+                demo::After::Keep
+            } else {
+                demo::After::End
+            };
             demo::run(profile, after, &mut console, interrupt)
         }
         Command::Up(up) => up::run(&up, interrupt),
@@ -132,12 +144,23 @@ fn provision(console: &mut Console, interrupt: &Interrupt) -> anyhow::Result<Exi
     use afu9_servers::provision::{nats_server, postgres};
     let target = afu9_servers::target_dir();
     let nats = interrupt.prefer(nats_server(&target, console))?;
-    console.line(&format!("nats-server {} ({}): {}", nats.version, nats.source, nats.path.display()));
+    console.line(&format!(
+        "nats-server {} ({}): {}",
+        nats.version,
+        nats.source,
+        nats.path.display()
+    ));
     let postgres = interrupt.prefer(postgres(&target, console))?;
     let folder = postgres.bin_dir.display();
-    console.line(&format!("Postgres {} ({}): {folder}", postgres.version, postgres.source));
+    console.line(&format!(
+        "Postgres {} ({}): {folder}",
+        postgres.version, postgres.source
+    ));
     if let Some(account) = postgres.account {
-        console.line(&format!("Postgres runs as `{}`, because it refuses to be root", account.name));
+        console.line(&format!(
+            "Postgres runs as `{}`, because it refuses to be root",
+            account.name
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

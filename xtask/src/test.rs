@@ -24,9 +24,14 @@ pub(crate) fn run(
     let target = target_dir();
     console.heading("Servers");
     let nats = interrupt.prefer(provision::nats_server(&target, console))?;
-    console.line(&format!("nats-server {} ({}), one per test", nats.version, nats.source));
+    console.line(&format!(
+        "nats-server {} ({}), one per test",
+        nats.version, nats.source
+    ));
     let installation = interrupt.prefer(provision::postgres(&target, console))?;
-    let external = std::env::var(fixture::DATABASE_VARIABLE).ok().filter(|url| !url.is_empty());
+    let external = std::env::var(fixture::DATABASE_VARIABLE)
+        .ok()
+        .filter(|url| !url.is_empty());
     let directory = RunDirectory::temporary(&target.join("afu9").join("tests"), "run")?;
     let postgres = match &external {
         Some(_) => None,
@@ -64,22 +69,31 @@ pub(crate) fn run(
     console.heading("Programs for the end-to-end tests");
     cargo::build(Profile::Dev, interrupt)?;
 
-    let mut passed = true;
     if arguments.is_empty() {
         console.heading("Doctests");
-        passed &= in_front(&["test", "--doc", "--workspace"])?.success();
+        if !in_front(&["test", "--doc", "--workspace"])?.success() {
+            // The runner's summary would hide it.
+            return Ok(ExitCode::FAILURE);
+        }
     }
     console.heading("Tests");
     let mut runner = if cargo::has("nextest") {
         vec!["nextest", "run", "--no-fail-fast"]
     } else {
-        vec!["test", "--no-fail-fast", "--all-targets"]
+        vec!["test", "--no-fail-fast", "--tests"]
     };
     let selects = ["-p", "--package", "--workspace"];
-    if !arguments.iter().any(|argument| selects.contains(&argument.as_str())) {
+    if !arguments
+        .iter()
+        .any(|argument| selects.contains(&argument.as_str()))
+    {
         runner.push("--workspace");
     }
     runner.extend(arguments.iter().map(String::as_str));
-    passed &= in_front(&runner)?.success();
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let status = in_front(&runner)?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -4,7 +4,7 @@
 //! own. So a checkpoint is complete or not there, and an owner that lost its partition fails at the
 //! head and changes nothing.
 
-use afu9_schemas::{InstanceId, Partition, codec};
+use afu9_schemas::{InstanceId, Partition, WorkerKind, codec};
 use async_nats::jetstream::kv;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,22 @@ pub struct CheckpointHead {
     pub floor: u64,
     /// Its segments, the oldest first.
     pub segments: Vec<SegmentRef>,
-    /// Work queues as the owner last saw them: `(kind, created, last sequence)`.
+    /// The server process the owner was connected to: another one may have lost what is only in
+    /// memory.
     #[serde(default)]
-    pub work: Vec<(String, i64, u64)>,
+    pub server: String,
+    /// Work queues as the owner last saw them.
+    #[serde(default)]
+    pub work: Vec<WorkSeen>,
+}
+
+/// A work queue as an owner last saw it: if it is behind that now, it has lost jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkSeen {
+    /// Its worker kind.
+    pub kind: WorkerKind,
+    /// Position of the last job the owner published.
+    pub sequence: u64,
 }
 
 /// Where a segment is.
@@ -81,11 +94,11 @@ impl CheckpointStore {
         format!("{}.segment.", self.partition)
     }
 
-    /// Reads the checkpoint; `None` if there is none yet.
+    /// Reads the head alone, with its revision; `None` if there is none yet.
     ///
     /// # Errors
-    /// When the server does not answer, or a segment that the head names is not there.
-    pub async fn load(&self) -> Result<Option<LoadedCheckpoint>, RequestError> {
+    /// When the server does not answer, or the head cannot be read.
+    pub async fn load_head(&self) -> Result<Option<(CheckpointHead, u64)>, RequestError> {
         let failed = |error: async_nats::Error| {
             RequestError::new(format!("loading the checkpoint of partition {}", self.partition), error)
         };
@@ -94,8 +107,19 @@ impl CheckpointStore {
         let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
             return Ok(None);
         };
-        let head: CheckpointHead =
-            codec::decode(&entry.value).map_err(|error| failed(error.into()))?;
+        let head = codec::decode(&entry.value).map_err(|error| failed(error.into()))?;
+        Ok(Some((head, entry.revision)))
+    }
+
+    /// Reads the checkpoint; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// When the server does not answer, or a segment that the head names is not there.
+    pub async fn load(&self) -> Result<Option<LoadedCheckpoint>, RequestError> {
+        let failed = |error: async_nats::Error| {
+            RequestError::new(format!("loading the checkpoint of partition {}", self.partition), error)
+        };
+        let Some((head, revision)) = self.load_head().await? else { return Ok(None) };
         let mut segments = Vec::with_capacity(head.segments.len());
         for segment in &head.segments {
             let mut bytes = Vec::new();
@@ -107,7 +131,7 @@ impl CheckpointStore {
             }
             segments.push(Bytes::from(bytes));
         }
-        Ok(Some(LoadedCheckpoint { head, revision: entry.revision, segments }))
+        Ok(Some(LoadedCheckpoint { head, revision, segments }))
     }
 
     /// Stores a segment. It counts only once a head names it.

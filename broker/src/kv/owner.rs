@@ -3,8 +3,6 @@
 //! A lease is an entry that its owner renews; whoever sees it unchanged for long enough takes it
 //! over. No clock is compared with another: each observer measures on its own.
 
-use std::collections::HashMap;
-
 use afu9_schemas::{InstanceId, Partition, codec};
 use async_nats::jetstream::kv;
 use futures::StreamExt;
@@ -35,13 +33,37 @@ pub struct Member {
     pub beat: u64,
 }
 
-/// All leases and members as they are now.
-#[derive(Debug, Clone, Default)]
-pub struct Leases {
-    /// By partition, with the revision of the entry.
-    pub leases: HashMap<Partition, (Lease, u64)>,
-    /// By instance, with the revision of the entry.
-    pub members: HashMap<InstanceId, (Member, u64)>,
+/// Something that happened to a lease or a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A lease was written.
+    Lease {
+        /// Of which partition.
+        partition: Partition,
+        /// The lease.
+        lease: Lease,
+        /// The revision of its entry, for a compare-and-set.
+        revision: u64,
+    },
+    /// A member showed that it is there.
+    Member(Member),
+    /// A member has gone.
+    MemberGone(InstanceId),
+    /// Everything that was there has been told; what comes now is new.
+    UpToDate,
+}
+
+/// Tells every change of leases and members, beginning with what is there.
+pub struct LeaseWatch {
+    watch: kv::Watch,
+    pending: usize,
+    told: bool,
+}
+
+impl std::fmt::Debug for LeaseWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeaseWatch").field("told", &self.told).finish_non_exhaustive()
+    }
 }
 
 /// The leases.
@@ -61,31 +83,17 @@ impl Broker {
 }
 
 impl LeaseStore {
-    /// Reads everything there is.
+    /// Begins to watch.
     ///
     /// # Errors
     /// When the server does not answer.
-    pub async fn read(&self) -> Result<Leases, RequestError> {
-        let failed = |error: async_nats::Error| RequestError::new("reading leases", error);
-        let mut found = Leases::default();
+    pub async fn watch(&self) -> Result<LeaseWatch, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("watching leases", error);
         let keys = self.store.keys().await.map_err(|error| failed(error.into()))?;
-        let keys: Vec<_> = keys.collect().await;
-        for key in keys {
-            let key = key.map_err(|error| failed(error.into()))?;
-            let entry = self.store.entry(&key).await.map_err(|error| failed(error.into()))?;
-            let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
-                continue;
-            };
-            if let Some(number) = key.strip_prefix("partition.") {
-                let partition = number.parse().map(Partition::new);
-                if let (Ok(partition), Ok(lease)) = (partition, codec::decode(&entry.value)) {
-                    found.leases.insert(partition, (lease, entry.revision));
-                }
-            } else if let Ok(member) = codec::decode::<Member>(&entry.value) {
-                found.members.insert(member.instance, (member, entry.revision));
-            }
-        }
-        Ok(found)
+        let pending = keys.count().await;
+        let watch =
+            self.store.watch_with_history(">").await.map_err(|error| failed(error.into()))?;
+        Ok(LeaseWatch { watch, pending, told: false })
     }
 
     /// Replaces the lease of `partition`, if it is still at `expected` (0: there is none).
@@ -126,5 +134,47 @@ impl LeaseStore {
             .purge(format!("member.{instance}"))
             .await
             .map_err(|error| RequestError::new("removing a member", error))
+    }
+}
+
+impl LeaseWatch {
+    /// Waits for the next change.
+    ///
+    /// Cancel safety: safe.
+    ///
+    /// # Errors
+    /// When the server does not answer any more: watch anew.
+    pub async fn next(&mut self) -> Result<Change, RequestError> {
+        loop {
+            if self.pending == 0 && !self.told {
+                self.told = true;
+                return Ok(Change::UpToDate);
+            }
+            let entry = match self.watch.next().await {
+                Some(Ok(entry)) => entry,
+                Some(Err(error)) => return Err(RequestError::new("watching leases", error)),
+                None => return Err(RequestError::new("watching leases", "the watch ended")),
+            };
+            self.pending = self.pending.saturating_sub(1);
+            if entry.seen_current {
+                self.pending = 0;
+            }
+            if let Some(change) = change(&entry) {
+                return Ok(change);
+            }
+        }
+    }
+}
+
+fn change(entry: &kv::Entry) -> Option<Change> {
+    if let Some(number) = entry.key.strip_prefix("partition.") {
+        let partition = Partition::new(number.parse().ok()?);
+        let lease = codec::decode(&entry.value).ok()?;
+        return Some(Change::Lease { partition, lease, revision: entry.revision });
+    }
+    let instance = entry.key.strip_prefix("member.")?.parse().ok()?;
+    match entry.operation {
+        kv::Operation::Put => codec::decode(&entry.value).ok().map(Change::Member),
+        kv::Operation::Delete | kv::Operation::Purge => Some(Change::MemberGone(instance)),
     }
 }

@@ -82,41 +82,46 @@ impl WorkConsumer {
         Self { broker, consumer, pulls: SelectAll::new(), requested: 0 }
     }
 
-    /// Waits for the next message while at most `free` messages are asked for. Returns `None` when
-    /// a pull request ended without one: call again, with the slots that are free by then.
-    ///
-    /// Cancel safety: safe. Messages that arrived while nobody waited are handed out by later calls;
-    /// they never exceed the slots that were free when they were asked for.
+    /// Asks for as many messages as bring the number asked for to `free`, if that is worth a
+    /// request. Not cancel-safe: await it to its end.
     ///
     /// # Errors
-    /// When the server cannot be asked. Call again, after a pause.
-    pub async fn next(&mut self, free: usize) -> Result<Option<Delivery>, RequestError> {
+    /// When the server cannot be asked. Try again, after a pause.
+    pub async fn ask(&mut self, free: usize) -> Result<(), RequestError> {
         let wanted = free.saturating_sub(self.requested);
         // Small refills wait until they are worth a request, unless nothing is asked for at all.
         let worthwhile = self.requested == 0 || wanted >= free.div_ceil(2);
-        if wanted > 0 && worthwhile && self.pulls.len() < MAX_PULLS {
-            let batch = self
-                .consumer
-                .batch()
-                .max_messages(wanted)
-                .expires(PULL_EXPIRES)
-                .heartbeat(PULL_HEARTBEAT)
-                .messages()
-                .await
-                .map_err(|error| RequestError::new("pulling jobs", error))?;
-            self.requested += wanted;
-            self.pulls.push(Pull { batch, remaining: wanted, ended: false });
+        if wanted == 0 || !worthwhile || self.pulls.len() >= MAX_PULLS {
+            return Ok(());
         }
-        match self.pulls.next().await {
-            Some(Pulled::Message(message)) => {
+        let batch = self
+            .consumer
+            .batch()
+            .max_messages(wanted)
+            .expires(PULL_EXPIRES)
+            .heartbeat(PULL_HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| RequestError::new("pulling jobs", error))?;
+        self.requested += wanted;
+        self.pulls.push(Pull { batch, remaining: wanted, ended: false });
+        Ok(())
+    }
+
+    /// Waits for the next message that was asked for. Returns `None` when a request ended without
+    /// one, or nothing was asked for: ask again, with the slots that are free by then.
+    ///
+    /// Cancel safety: safe. What arrives while nobody waits is handed out by later calls.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        match self.pulls.next().await? {
+            Pulled::Message(message) => {
                 self.requested = self.requested.saturating_sub(1);
-                Ok(Some(Delivery::new(*message)))
+                Some(Delivery::new(*message))
             }
-            Some(Pulled::Ended(remaining)) => {
+            Pulled::Ended(remaining) => {
                 self.requested = self.requested.saturating_sub(remaining);
-                Ok(None)
+                None
             }
-            None => Ok(None),
         }
     }
 

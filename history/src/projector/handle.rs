@@ -92,7 +92,12 @@ impl Handle {
 
     pub(super) fn postgres_failed(&self, error: &dyn std::error::Error) {
         let health = &mut *self.health();
-        failed(&mut health.postgres, &mut health.last_error, "postgres", error);
+        failed(
+            &mut health.postgres,
+            &mut health.last_error,
+            "postgres",
+            error,
+        );
     }
 
     pub(super) fn source_works(&self) {
@@ -101,7 +106,12 @@ impl Handle {
 
     pub(super) fn source_failed(&self, error: &dyn std::error::Error) {
         let health = &mut *self.health();
-        failed(&mut health.source, &mut health.last_error, "history stream", error);
+        failed(
+            &mut health.source,
+            &mut health.last_error,
+            "history stream",
+            error,
+        );
     }
 
     /// Notes how far behind the last fetch left us.
@@ -122,10 +132,17 @@ impl Handle {
     pub(super) fn wrote(&self, report: &Report, messages: u64) {
         self.0.rows.fetch_add(report.rows, Ordering::Relaxed);
         self.0.messages.fetch_add(messages, Ordering::Relaxed);
-        self.0.poison.fetch_add(report.dead.len() as u64, Ordering::Relaxed);
-        self.0.malformed.fetch_add(report.malformed, Ordering::Relaxed);
+        self.0
+            .poison
+            .fetch_add(report.dead.len() as u64, Ordering::Relaxed);
+        self.0
+            .malformed
+            .fetch_add(report.malformed, Ordering::Relaxed);
         if report.malformed > 0 {
-            error!(count = report.malformed, "history events without an execution were left out");
+            error!(
+                count = report.malformed,
+                "history events without an execution were left out"
+            );
         }
         for dead in &report.dead {
             error!(
@@ -144,7 +161,11 @@ impl Handle {
 
 fn works(side: &mut Side, name: &'static str) {
     if let Side::Lost { since } = *side {
-        info!(server = name, lost_ms = since.elapsed().as_millis() as u64, "server is back");
+        info!(
+            server = name,
+            lost_ms = since.elapsed().as_millis() as u64,
+            "server is back"
+        );
     }
     *side = Side::Works;
 }
@@ -157,8 +178,14 @@ fn failed(
 ) {
     let reason = chain(error);
     if !matches!(side, Side::Lost { .. }) {
-        warn!(server = name, error = reason, "server lost, history waits in its stream");
-        *side = Side::Lost { since: Instant::now() };
+        warn!(
+            server = name,
+            error = reason,
+            "server lost, history waits in its stream"
+        );
+        *side = Side::Lost {
+            since: Instant::now(),
+        };
     }
     *last_error = Some(reason);
 }

@@ -47,18 +47,24 @@ pub(super) async fn run_once(
     let readable = sort(messages, &mut report);
     let transactions = plan(config, &readable, &mut report);
 
-    let results: Vec<(&[Readable<'_>], Written)> = stream::iter(transactions)
+    // Collected first: a closure kept across an await would tie this future to one lifetime.
+    let writes: Vec<_> = transactions
+        .into_iter()
         .map(|transaction| write(store, transaction))
+        .collect();
+    let results: Vec<(&[Readable<'_>], Written)> = stream::iter(writes)
         .buffer_unordered(config.writers.max(1))
         .try_collect()
         .await?;
 
     for (span, written) in results {
         report.rows += written.rows;
-        report.dead.extend(written.poison.into_iter().map(|poison| DeadMessage {
-            stream_sequence: span[poison.index].0,
-            reason: chain(&poison.error),
-        }));
+        report
+            .dead
+            .extend(written.poison.into_iter().map(|poison| DeadMessage {
+                stream_sequence: span[poison.index].0,
+                reason: chain(&poison.error),
+            }));
     }
     Ok(report)
 }
@@ -66,16 +72,22 @@ pub(super) async fn run_once(
 /// Separates what can be read from what cannot, up to the first message from the future.
 fn sort<'a>(messages: &'a [Message], report: &mut Report) -> Vec<Readable<'a>> {
     let mut readable = Vec::with_capacity(messages.len());
-    for Message { batch, stream_sequence, .. } in messages {
+    for Message {
+        batch,
+        stream_sequence,
+        ..
+    } in messages
+    {
         match batch {
             Ok(batch) => readable.push((*stream_sequence, batch)),
             Err(error) if error.is_from_the_future() => {
                 report.from_the_future = Some(*stream_sequence);
                 break;
             }
-            Err(error) => report
-                .dead
-                .push(DeadMessage { stream_sequence: *stream_sequence, reason: chain(error) }),
+            Err(error) => report.dead.push(DeadMessage {
+                stream_sequence: *stream_sequence,
+                reason: chain(error),
+            }),
         }
         report.through = Some(*stream_sequence);
     }
@@ -104,7 +116,10 @@ fn plan<'a>(
         if full || index + 1 == messages.len() {
             report.malformed += rows.malformed();
             let rows = std::mem::take(&mut rows);
-            transactions.push(Transaction { messages: &messages[begin..=index], rows });
+            transactions.push(Transaction {
+                messages: &messages[begin..=index],
+                rows,
+            });
             begin = index + 1;
         }
     }
@@ -118,7 +133,10 @@ async fn write<'a>(
 ) -> Result<(&'a [Readable<'a>], Written), WriteError> {
     let Transaction { messages, rows } = transaction;
     let written = match store.write(&rows).await {
-        Ok(rows) => Written { rows, poison: Vec::new() },
+        Ok(rows) => Written {
+            rows,
+            poison: Vec::new(),
+        },
         Err(error) if error.is_retryable() => return Err(error),
         Err(_) => {
             let batches: Vec<&HistoryBatch> = messages.iter().map(|(_, batch)| *batch).collect();

@@ -44,8 +44,10 @@ impl TryFrom<StepRow> for StepView {
 
     fn try_from(row: StepRow) -> Result<Self, QueryError> {
         let tool = row.tool.map(|tool| {
-            tool.parse()
-                .map_err(|_| QueryError::Unknown { column: "workflow_steps.tool", value: tool })
+            tool.parse().map_err(|_| QueryError::Unknown {
+                column: "workflow_steps.tool",
+                value: tool,
+            })
         });
         Ok(Self {
             index: unsigned(row.step_index),
@@ -57,7 +59,10 @@ impl TryFrom<StepRow> for StepView {
             error: row.error_detail.map(|Json(error)| error),
             started_at: Some(Timestamp::from(row.started_at)),
             completed_at: row.completed_at.map(Timestamp::from),
-            attempts: row.attempts.map(|Json(attempts)| attempts).unwrap_or_default(),
+            attempts: row
+                .attempts
+                .map(|Json(attempts)| attempts)
+                .unwrap_or_default(),
             waiting_until: None,
         })
     }
@@ -69,16 +74,26 @@ impl Store {
     ///
     /// # Errors
     /// [`QueryError::is_retryable`] says whether to ask again.
-    pub async fn show_execution(&self, id: ExecutionId) -> Result<Option<ExecutionView>, QueryError> {
-        let Some(row) = self.execution_row(id).await? else { return Ok(None) };
-        let steps = self.step_rows(id, row.summary.started_at, row.summary.completed_at).await?;
+    pub async fn show_execution(
+        &self,
+        id: ExecutionId,
+    ) -> Result<Option<ExecutionView>, QueryError> {
+        let Some(row) = self.execution_row(id).await? else {
+            return Ok(None);
+        };
+        let steps = self
+            .step_rows(id, row.summary.started_at, row.summary.completed_at)
+            .await?;
         Ok(Some(ExecutionView {
             summary: ExecutionSummary::try_from(row.summary)?,
             input: row.input.map(|Json(input)| input).unwrap_or_default(),
             output: row.output.map(|Json(output)| output),
             error: row.error_detail.map(|Json(error)| error),
             repository: row.repository,
-            steps: steps.into_iter().map(StepView::try_from).collect::<Result<_, _>>()?,
+            steps: steps
+                .into_iter()
+                .map(StepView::try_from)
+                .collect::<Result<_, _>>()?,
             truncated: false,
         }))
     }

@@ -18,7 +18,10 @@ pub struct Cursor {
 
 impl From<&ExecutionSummary> for Cursor {
     fn from(last: &ExecutionSummary) -> Self {
-        Self { started_at: last.started_at, id: last.id }
+        Self {
+            started_at: last.started_at,
+            id: last.id,
+        }
     }
 }
 
@@ -64,7 +67,9 @@ impl Store {
             }
         }
         if let Some(workflow) = &filter.workflow {
-            query.push(" AND workflow_name = ").push_bind(crate::text::clean(workflow));
+            query
+                .push(" AND workflow_name = ")
+                .push_bind(crate::text::clean(workflow));
         }
         if let Some(before) = filter.before {
             query

@@ -51,9 +51,16 @@ pub(crate) struct State {
 }
 
 impl ExecutionRow {
-    pub(crate) fn started(id: ExecutionId, event: &HistoryEvent, started: &ExecutionStarted) -> Self {
+    pub(crate) fn started(
+        id: ExecutionId,
+        event: &HistoryEvent,
+        started: &ExecutionStarted,
+    ) -> Self {
         let repository_id = started.repository.as_ref().map(|repository| {
-            identity::repository(&text::clean(&repository.owner), &text::clean(&repository.name))
+            identity::repository(
+                &text::clean(&repository.owner),
+                &text::clean(&repository.name),
+            )
         });
         Self {
             id: id.as_uuid(),
@@ -95,7 +102,10 @@ impl ExecutionRow {
                 status: ended.status.as_str(),
                 output: ended.output.as_ref().map(text::json),
                 completed_at: Some(event.at.to_datetime()),
-                error: ended.error.as_ref().map(|error| text::clean(&error.message)),
+                error: ended
+                    .error
+                    .as_ref()
+                    .map(|error| text::clean(&error.message)),
                 error_detail: ended.error.as_ref().map(text::json),
                 steps_completed: int(ended.steps_completed),
                 steps_failed: int(ended.steps_failed),
@@ -116,7 +126,12 @@ impl ExecutionRow {
         } else {
             self.state
         };
-        Self { id: self.id, started_at, start, state }
+        Self {
+            id: self.id,
+            started_at,
+            start,
+            state,
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {

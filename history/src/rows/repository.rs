@@ -26,17 +26,22 @@ impl RepositoryRow {
         at: Timestamp,
         repository: &Repository,
     ) {
-        let (owner, name) = (text::clean(&repository.owner), text::clean(&repository.name));
+        let (owner, name) = (
+            text::clean(&repository.owner),
+            text::clean(&repository.name),
+        );
         let branch = repository
             .default_branch
             .as_deref()
             .map(|branch| (at.to_datetime(), text::clean(branch)));
-        let row = rows.entry((owner, name)).or_insert_with_key(|(owner, name)| Self {
-            id: identity::repository(owner, name),
-            owner: owner.clone(),
-            name: name.clone(),
-            branch: None,
-        });
+        let row = rows
+            .entry((owner, name))
+            .or_insert_with_key(|(owner, name)| Self {
+                id: identity::repository(owner, name),
+                owner: owner.clone(),
+                name: name.clone(),
+                branch: None,
+            });
         // None is below Some, and a tie in time is broken by the name.
         row.branch = row.branch.take().max(branch);
     }

@@ -33,7 +33,9 @@ impl ToolCallRow {
     /// The rows of `step`: none for a step without a tool, or with a tool of a kind that is no MCP
     /// server (the test kind).
     pub(crate) fn of_step(execution: ExecutionId, step: &StepEnded) -> Vec<Self> {
-        let Some(tool) = &step.tool else { return Vec::new() };
+        let Some(tool) = &step.tool else {
+            return Vec::new();
+        };
         if !kind_profile(tool.kind()).is_some_and(|profile| profile.production) {
             return Vec::new();
         }
@@ -44,13 +46,21 @@ impl ToolCallRow {
             let succeeded = attempt.error.is_none() && last == Some(attempt.attempt);
             let started_at = attempt.started_at.unwrap_or(attempt.dispatched_at);
             Self {
-                id: identity::tool_call(execution, step.index, attempt.attempt, attempt.dispatched_at),
+                id: identity::tool_call(
+                    execution,
+                    step.index,
+                    attempt.attempt,
+                    attempt.dispatched_at,
+                ),
                 execution_id: execution.as_uuid(),
                 server_name: tool.kind().to_string(),
                 tool_name: tool.name().to_owned(),
                 params: params.clone(),
                 result: step.output.as_ref().filter(|_| succeeded).map(text::json),
-                error: attempt.error.as_ref().map(|error| text::clean(&error.message)),
+                error: attempt
+                    .error
+                    .as_ref()
+                    .map(|error| text::clean(&error.message)),
                 error_class: attempt.error.as_ref().map(|error| error.class.as_str()),
                 duration_ms: attempt.ended_at.map(|ended| millis(started_at, ended)),
                 started_at: started_at.to_datetime(),

@@ -61,7 +61,11 @@ pub(crate) struct Definitions(BTreeMap<String, DefinitionRow>);
 impl Definitions {
     pub(crate) fn add(&mut self, row: DefinitionRow) {
         let same = |known: &DefinitionRow| known.id == row.id || known.name == row.name;
-        if self.0.values().any(|known| same(known) && known.age() >= row.age()) {
+        if self
+            .0
+            .values()
+            .any(|known| same(known) && known.age() >= row.age())
+        {
             return;
         }
         self.0.retain(|_, known| !same(known));

@@ -16,22 +16,74 @@ pub(crate) async fn upsert(connection: &mut PgConnection, rows: &Rows) -> Result
     let written = sqlx::query(UPSERT)
         .bind(new.clone().map(|row| row.id).bind_iter())
         .bind(new.clone().map(|row| row.started_at).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.workflow_id))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.workflow_name.as_str()))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.workflow_version))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.definition_hash.as_str()))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| s.repository_id)).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.input.as_str()))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.triggered_by.as_str()))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| Some(s.trigger_kind))).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| s.trigger_delivery.as_deref())).bind_iter())
-        .bind(new.clone().map(|row| of_start(row, |s| s.traceparent.as_deref())).bind_iter())
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.workflow_id)))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.workflow_name.as_str())))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.workflow_version)))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.definition_hash.as_str())))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| s.repository_id))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.input.as_str())))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.triggered_by.as_str())))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| Some(s.trigger_kind)))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| s.trigger_delivery.as_deref()))
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| of_start(row, |s| s.traceparent.as_deref()))
+                .bind_iter(),
+        )
         .bind(new.clone().map(|row| row.state.event_number).bind_iter())
         .bind(new.clone().map(|row| row.state.status).bind_iter())
-        .bind(new.clone().map(|row| row.state.output.as_deref()).bind_iter())
+        .bind(
+            new.clone()
+                .map(|row| row.state.output.as_deref())
+                .bind_iter(),
+        )
         .bind(new.clone().map(|row| row.state.completed_at).bind_iter())
-        .bind(new.clone().map(|row| row.state.error.as_deref()).bind_iter())
-        .bind(new.clone().map(|row| row.state.error_detail.as_deref()).bind_iter())
+        .bind(
+            new.clone()
+                .map(|row| row.state.error.as_deref())
+                .bind_iter(),
+        )
+        .bind(
+            new.clone()
+                .map(|row| row.state.error_detail.as_deref())
+                .bind_iter(),
+        )
         .bind(new.clone().map(|row| row.state.steps_completed).bind_iter())
         .bind(new.clone().map(|row| row.state.steps_failed).bind_iter())
         .bind(new.clone().map(|row| row.state.steps_skipped).bind_iter())

@@ -30,10 +30,7 @@ impl Repository {
                 "`{name:.120}` is not the name of a repository on GitHub"
             )));
         }
-        Ok(Self {
-            owner: owner.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -55,9 +52,7 @@ impl std::fmt::Display for Repository {
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= NAME_MAX_CHARS
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// Checks the name of a branch by the rules of `git check-ref-format`.
@@ -73,16 +68,12 @@ pub(super) fn check_branch(parameter: &str, branch: &str) -> Result<(), ToolErro
         && !branch.ends_with('.')
         && !branch.contains("..")
         && !branch.contains("@{")
-        && !branch
-            .chars()
-            .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+        && !branch.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c))
         && branch.split('/').all(component_is_fine);
     if is_fine {
         Ok(())
     } else {
-        Err(invalid(format!(
-            "`{parameter}`: `{branch:.300}` is not a valid name of a branch"
-        )))
+        Err(invalid(format!("`{parameter}`: `{branch:.300}` is not a valid name of a branch")))
     }
 }
 
@@ -138,15 +129,7 @@ mod tests {
 
     #[test]
     fn branches_follow_the_rules_of_git() {
-        for branch in [
-            "main",
-            "feature/x",
-            "a.b",
-            "ü/日本",
-            "x%y",
-            "a#b",
-            "-x".trim_start_matches('-'),
-        ] {
+        for branch in ["main", "feature/x", "a.b", "ü/日本", "x%y", "a#b", "x-"] {
             assert!(check_branch("branch", branch).is_ok(), "{branch}");
         }
         for branch in [

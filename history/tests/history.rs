@@ -1,0 +1,15 @@
+//! History against a real Postgres.
+
+#[path = "history/stories.rs"]
+mod stories;
+#[path = "history/support.rs"]
+mod support;
+
+#[path = "history/projection.rs"]
+mod projection;
+#[path = "history/queries.rs"]
+mod queries;
+#[path = "history/schema.rs"]
+mod schema;
+#[path = "history/writing.rs"]
+mod writing;

@@ -1,0 +1,177 @@
+//! Writing a checkpoint while the loop goes on.
+
+use std::sync::Arc;
+
+use afu9_broker::kv::{CheckpointHead, CheckpointStore, SegmentRef, Swap, WorkSeen};
+use afu9_broker::{Broker, RequestError};
+use afu9_engine::checkpoint::Segment;
+use afu9_schemas::{InstanceId, Partition, codec};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+/// After this many segments one that holds everything replaces them: each is a read at recovery.
+const MAX_SEGMENTS: usize = 24;
+
+/// Segments after the first may together be this many times as large as it: then replacing them
+/// costs, spread over the writes, no more than they did.
+const MAX_GROWTH: u64 = 2;
+
+/// Below this size replacing is cheap in any case, and nothing is gained by doing it earlier.
+const MIN_GROWTH_BYTES: u64 = 1024 * 1024;
+
+/// How a checkpoint came out.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It counts.
+    Stored { head: CheckpointHead, revision: u64 },
+    /// Another owner has written since: this one must stop.
+    Fenced,
+    /// It does not count. What it would have held is still to be written.
+    Failed { delta: Segment, error: Arc<RequestError> },
+}
+
+/// The checkpoint of one partition, as its owner knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Checkpointer {
+    broker: Broker,
+    store: CheckpointStore,
+    partition: Partition,
+    owner: InstanceId,
+    epoch: u64,
+    written: u64,
+    pub(crate) head: CheckpointHead,
+    pub(crate) revision: u64,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(
+        broker: Broker,
+        store: CheckpointStore,
+        partition: Partition,
+        owner: InstanceId,
+        epoch: u64,
+        found: Option<(CheckpointHead, u64)>,
+    ) -> Self {
+        let (head, revision) = found.unwrap_or((
+            CheckpointHead {
+                owner,
+                epoch,
+                floor: 0,
+                segments: Vec::new(),
+                server: String::new(),
+                work: Vec::new(),
+            },
+            0,
+        ));
+        Self { broker, store, partition, owner, epoch, written: 0, head, revision }
+    }
+
+    /// Whether the next checkpoint should hold everything rather than what changed.
+    pub(crate) fn wants_full(&self) -> bool {
+        let mut sizes = self.head.segments.iter().map(|segment| segment.bytes);
+        let first = sizes.next().unwrap_or(0);
+        let rest: u64 = sizes.sum();
+        self.head.segments.len() >= MAX_SEGMENTS
+            || rest > (first * MAX_GROWTH).max(MIN_GROWTH_BYTES)
+    }
+
+    /// Begins to write `segment` as the state at `floor`.
+    pub(crate) fn write(
+        &mut self,
+        segment: Segment,
+        full: bool,
+        floor: u64,
+        work: Vec<WorkSeen>,
+    ) -> BoxFuture<'static, Outcome> {
+        self.written += 1;
+        let id = format!("{}-{}.{}", self.epoch, self.owner, self.written);
+        let this = self.clone();
+        let encoded = if segment.is_empty() && !full { None } else { Some(codec::encode(&segment)) };
+        Box::pin(async move {
+            let content = match encoded.transpose() {
+                Ok(content) => content,
+                Err(error) => {
+                    let error = Arc::new(RequestError::other("encoding a checkpoint", error));
+                    return Outcome::Failed { delta: segment, error };
+                }
+            };
+            match this.store(&id, content, full, floor, work).await {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Failed { delta: segment, error: Arc::new(error) },
+            }
+        })
+    }
+
+    async fn store(
+        &self,
+        id: &str,
+        content: Option<Bytes>,
+        full: bool,
+        floor: u64,
+        work: Vec<WorkSeen>,
+    ) -> Result<Outcome, RequestError> {
+        let mut segments = if full { Vec::new() } else { self.head.segments.clone() };
+        if let Some(content) = content {
+            segments.push(self.store.put_segment(id, content).await?);
+        }
+        let head = CheckpointHead {
+            owner: self.owner,
+            epoch: self.epoch,
+            floor,
+            segments,
+            server: self.broker.server_id(),
+            work,
+        };
+        let revision = match self.store.put_head(&head, self.revision).await {
+            Ok(Swap::Stored(revision)) => revision,
+            // Lost to another owner, or to ourselves: an unanswered write that arrived after all.
+            Ok(Swap::Lost) | Err(_) => match self.read_back(&head).await? {
+                ReadBack::Ours(revision) => revision,
+                ReadBack::Unchanged => {
+                    return Err(RequestError::other(
+                        "writing a checkpoint's head",
+                        "the server did not take it",
+                    ));
+                }
+                ReadBack::Other => return Ok(Outcome::Fenced),
+            },
+        };
+        self.clean_up(&head, floor).await;
+        Ok(Outcome::Stored { head, revision })
+    }
+
+    /// Finds out what became of a head that may or may not have been written.
+    async fn read_back(&self, head: &CheckpointHead) -> Result<ReadBack, RequestError> {
+        Ok(match self.store.load_head().await? {
+            Some((found, revision)) if found == *head => ReadBack::Ours(revision),
+            Some((_, revision)) if revision == self.revision => ReadBack::Unchanged,
+            None if self.revision == 0 => ReadBack::Unchanged,
+            _ => ReadBack::Other,
+        })
+    }
+
+    /// Removes what the new head covers. What cannot be removed now is removed with a later one.
+    async fn clean_up(&self, head: &CheckpointHead, floor: u64) {
+        let replaced: Vec<SegmentRef> = self
+            .head
+            .segments
+            .iter()
+            .filter(|segment| !head.segments.contains(segment))
+            .cloned()
+            .collect();
+        if let Err(error) = self.store.remove(&replaced).await {
+            tracing::debug!(partition = %self.partition, %error, "old segments left behind");
+        }
+        if floor > self.head.floor {
+            if let Err(error) = self.broker.drop_log(self.partition, floor).await {
+                tracing::debug!(partition = %self.partition, %error, "covered inputs left behind");
+            }
+        }
+    }
+}
+
+enum ReadBack {
+    Ours(u64),
+    Unchanged,
+    Other,
+}

@@ -1,0 +1,381 @@
+//! One orchestrator process: takes its share of the partitions, renews their leases, and runs their
+//! owners.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use afu9_broker::kv::{Change, Lease, LeaseStore, Member, Swap};
+use afu9_broker::log::LogWriter;
+use afu9_broker::{Broker, RequestError};
+use afu9_schemas::{InstanceId, Partition};
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, RENEW_EVERY, STOP_AFTER};
+use crate::dead_letters;
+use crate::definitions::DefinitionCache;
+use crate::lease::{Facts, Holder, Plan};
+use crate::owner::{Owner, OwnerError, Shared};
+use crate::stats::Stats;
+
+/// How long an owner has to write its last checkpoint. After that its lease is given up all the
+/// same: the next owner replays what the checkpoint lacks.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Pause after an owner ended by itself, before the partition is taken again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why an orchestrator cannot begin.
+#[derive(Debug, Error)]
+#[error("cannot start the orchestrator")]
+pub struct Error(#[from] RequestError);
+
+/// One orchestrator process.
+#[derive(Debug)]
+pub struct Orchestrator {
+    broker: Broker,
+    config: Config,
+    stats: Arc<Stats>,
+}
+
+impl Orchestrator {
+    /// An orchestrator on `broker`, whose topology must exist.
+    pub fn new(broker: Broker, config: Config) -> Self {
+        Self { broker, config, stats: Arc::default() }
+    }
+
+    /// What it does, live.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Runs until `shutdown`, then gives its partitions back.
+    ///
+    /// # Errors
+    /// When the server does not answer at the start; afterwards it is waited for.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        for kind in self.broker.config().kinds.clone() {
+            self.broker.ensure_work_consumers(&kind).await?;
+        }
+        let store = self.broker.leases().await?;
+        let (writer, writing) = LogWriter::start(self.broker.clone());
+        let shared = Shared {
+            definitions: DefinitionCache::open(&self.broker).await?,
+            broker: self.broker.clone(),
+            config: self.config.clone(),
+            writer: writer.clone(),
+            stats: Arc::clone(&self.stats),
+        };
+        let mut coordinator = Coordinator {
+            me: self.config.instance,
+            shared,
+            store,
+            leases: BTreeMap::new(),
+            members: BTreeMap::new(),
+            running: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            beat: 0,
+        };
+        tokio::select! {
+            () = coordinator.run(&shutdown) => {}
+            () = dead_letters::run(self.broker.clone(), writer, &self.stats, shutdown.clone()) => {}
+        }
+        coordinator.stop().await;
+        drop(coordinator);
+        writing.finished().await;
+        Ok(())
+    }
+}
+
+/// What this process knows of a lease.
+#[derive(Debug, Clone)]
+struct Seen {
+    lease: Lease,
+    revision: u64,
+    changed: Instant,
+}
+
+/// An owner that runs in this process.
+#[derive(Debug)]
+struct Running {
+    lease: Lease,
+    revision: u64,
+    renewed: Instant,
+    stop: CancellationToken,
+}
+
+/// A task of the coordinator that has ended.
+#[derive(Debug)]
+enum Ended {
+    Owner(Partition, Result<(), OwnerError>),
+    LeaseGivenBack,
+}
+
+struct Coordinator {
+    me: InstanceId,
+    shared: Shared,
+    store: LeaseStore,
+    leases: BTreeMap<Partition, Seen>,
+    members: BTreeMap<InstanceId, (u64, Instant)>,
+    running: BTreeMap<Partition, Running>,
+    /// Partitions whose owner ended by itself a moment ago.
+    paused: BTreeMap<Partition, Instant>,
+    tasks: JoinSet<Ended>,
+    beat: u64,
+}
+
+impl Coordinator {
+    async fn run(&mut self, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let watched = tokio::select! {
+                watched = self.watch() => watched,
+                () = shutdown.cancelled() => return,
+            };
+            if let Err(error) = watched {
+                let error = afu9_broker::error::chain(&error);
+                tracing::warn!(error, "leases not readable, trying again");
+                self.stop_unrenewed();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Follows the leases and acts once in [`RENEW_EVERY`]. Ends with an error when they cannot be
+    /// followed any more.
+    async fn watch(&mut self) -> Result<(), RequestError> {
+        let mut watch = self.store.watch().await?;
+        let mut up_to_date = false;
+        let mut turn = tokio::time::interval(RENEW_EVERY);
+        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                change = watch.next() => match change? {
+                    Change::UpToDate => {
+                        up_to_date = true;
+                        turn.reset_immediately();
+                    }
+                    change => {
+                        let freed = self.take_note(change);
+                        if freed && up_to_date {
+                            turn.reset_immediately();
+                        }
+                    }
+                },
+                _ = turn.tick() => {
+                    self.beat().await?;
+                    if up_to_date {
+                        self.act().await;
+                    }
+                }
+                Some(ended) = self.tasks.join_next() => self.task_ended(ended),
+            }
+        }
+    }
+
+    /// Returns whether a partition became free.
+    fn take_note(&mut self, change: Change) -> bool {
+        let now = Instant::now();
+        match change {
+            Change::Lease { partition, lease, revision } => {
+                let freed = lease.owner.is_none();
+                if let Some(running) = self.running.get_mut(&partition) {
+                    if lease.owner != Some(self.me) && revision > running.revision {
+                        tracing::warn!(%partition, "lease lost to another orchestrator");
+                        running.stop.cancel();
+                    }
+                }
+                self.leases.insert(partition, Seen { lease, revision, changed: now });
+                freed
+            }
+            Change::Member(member) => {
+                self.members.insert(member.instance, (member.beat, now));
+                false
+            }
+            Change::MemberGone(instance) => {
+                self.members.remove(&instance);
+                false
+            }
+            Change::UpToDate => false,
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), RequestError> {
+        self.beat += 1;
+        self.members.insert(self.me, (self.beat, Instant::now()));
+        self.store.beat(&Member { instance: self.me, beat: self.beat }).await
+    }
+
+    /// One turn: renews, takes, gives.
+    async fn act(&mut self) {
+        let plan = Plan::new(&self.facts());
+        for partition in plan.renew {
+            self.renew(partition).await;
+        }
+        self.stop_unrenewed();
+        for partition in plan.acquire {
+            self.acquire(partition).await;
+        }
+        if let Some(partition) = plan.release {
+            if let Some(running) = self.running.get(&partition) {
+                tracing::info!(%partition, "partition given to another orchestrator");
+                running.stop.cancel();
+            }
+        }
+        for instance in plan.forget {
+            if let Err(error) = self.store.forget(instance).await {
+                tracing::debug!(%instance, %error, "member not forgotten");
+            }
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let now = Instant::now();
+        let mut leases: BTreeMap<Partition, Holder> = self
+            .leases
+            .iter()
+            .map(|(partition, seen)| {
+                let unchanged_for = now.saturating_duration_since(seen.changed);
+                (*partition, Holder { owner: seen.lease.owner, unchanged_for })
+            })
+            .collect();
+        for (partition, until) in &self.paused {
+            if *until > now {
+                let holder = Holder { owner: Some(InstanceId::default()), unchanged_for: Duration::ZERO };
+                leases.insert(*partition, holder);
+            }
+        }
+        Facts {
+            me: self.me,
+            partitions: self.shared.broker.partitions(),
+            leases,
+            members: self
+                .members
+                .iter()
+                .map(|(instance, (_, at))| (*instance, now.saturating_duration_since(*at)))
+                .collect(),
+            running: self.running.keys().copied().collect(),
+        }
+    }
+
+    async fn renew(&mut self, partition: Partition) {
+        let Some(running) = self.running.get_mut(&partition) else { return };
+        let lease = Lease { renewal: running.lease.renewal + 1, ..running.lease.clone() };
+        let asked = Instant::now();
+        match self.store.put(partition, &lease, running.revision).await {
+            Ok(Swap::Stored(revision)) => {
+                running.lease = lease;
+                running.revision = revision;
+                running.renewed = asked;
+            }
+            // An unanswered renewal of ours may have arrived: then the lease is still ours, as the
+            // watch has told or will tell.
+            Ok(Swap::Lost) => match self.leases.get(&partition) {
+                Some(seen) if seen.lease.owner == Some(self.me) && seen.revision > running.revision => {
+                    running.lease = seen.lease.clone();
+                    running.revision = seen.revision;
+                }
+                _ => {}
+            },
+            Err(error) => tracing::debug!(%partition, %error, "lease not renewed"),
+        }
+    }
+
+    /// An owner whose lease could not be renewed stops before anybody else may begin.
+    fn stop_unrenewed(&mut self) {
+        for (partition, running) in &self.running {
+            if running.renewed.elapsed() > STOP_AFTER && !running.stop.is_cancelled() {
+                tracing::warn!(%partition, "lease could not be renewed, partition given up");
+                running.stop.cancel();
+            }
+        }
+    }
+
+    async fn acquire(&mut self, partition: Partition) {
+        let seen = self.leases.get(&partition);
+        let lease = Lease {
+            owner: Some(self.me),
+            epoch: seen.map_or(1, |seen| seen.lease.epoch + 1),
+            renewal: 0,
+        };
+        let expected = seen.map_or(0, |seen| seen.revision);
+        let asked = Instant::now();
+        match self.store.put(partition, &lease, expected).await {
+            Ok(Swap::Stored(revision)) => {
+                let stop = CancellationToken::new();
+                let epoch = lease.epoch;
+                let (shared, stopped) = (self.shared.clone(), stop.clone());
+                self.tasks.spawn(async move {
+                    let run = async {
+                        let owner = tokio::select! {
+                            owner = Owner::load(shared, partition, epoch) => owner?,
+                            () = stopped.cancelled() => return Ok(()),
+                        };
+                        owner.run(stopped.clone()).await
+                    };
+                    Ended::Owner(partition, run.await)
+                });
+                self.leases
+                    .insert(partition, Seen { lease: lease.clone(), revision, changed: asked });
+                self.running.insert(partition, Running { lease, revision, renewed: asked, stop });
+            }
+            Ok(Swap::Lost) => tracing::debug!(%partition, "somebody else was quicker"),
+            Err(error) => tracing::debug!(%partition, %error, "lease not taken"),
+        }
+    }
+
+    fn task_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        match ended {
+            Ok(Ended::Owner(partition, result)) => self.owner_ended(partition, result),
+            Ok(Ended::LeaseGivenBack) => {}
+            // A panic is a bug of ours. The process ends loudly; another takes over.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_aborted) => {}
+        }
+    }
+
+    fn owner_ended(&mut self, partition: Partition, result: Result<(), OwnerError>) {
+        let Some(running) = self.running.remove(&partition) else { return };
+        match result {
+            Ok(()) => tracing::info!(%partition, "partition given up"),
+            Err(error) => {
+                let error = afu9_broker::error::chain(&error);
+                tracing::error!(%partition, error, "partition lost");
+                self.paused.insert(partition, Instant::now() + PAUSE);
+            }
+        }
+        let (store, lease) = (self.store.clone(), running.lease);
+        let free = Lease { owner: None, renewal: lease.renewal + 1, ..lease };
+        let revision = running.revision;
+        // If it was taken from us meanwhile, this loses the race, as it should.
+        self.tasks.spawn(async move {
+            match store.put(partition, &free, revision).await {
+                Ok(Swap::Stored(_) | Swap::Lost) => {}
+                Err(error) => tracing::debug!(%partition, %error, "lease not given back"),
+            }
+            Ended::LeaseGivenBack
+        });
+    }
+
+    /// Stops every owner, then gives the leases back.
+    async fn stop(&mut self) {
+        for running in self.running.values() {
+            running.stop.cancel();
+        }
+        let stopped = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                self.task_ended(ended);
+            }
+        };
+        if tokio::time::timeout(STOP_WITHIN, stopped).await.is_err() {
+            tracing::warn!("owners did not stop in time; their leases expire by themselves");
+            self.tasks.abort_all();
+        }
+        if let Err(error) = self.store.forget(self.me).await {
+            tracing::debug!(%error, "own membership not removed");
+        }
+    }
+}

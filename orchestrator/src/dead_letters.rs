@@ -1,0 +1,94 @@
+//! Jobs that workers took again and again without ever answering: set aside, and their executions
+//! told, so that none waits for a message that nobody will deliver.
+
+use std::time::Duration;
+
+use afu9_broker::dead_letter::{Exhausted, dead_letter_message};
+use afu9_broker::{Broker, RequestError};
+use afu9_broker::log::LogWriter;
+use afu9_schemas::error::{ErrorClass, StepError};
+use afu9_schemas::message::{DeadLetter, DeadLetterReason};
+use tokio_util::sync::CancellationToken;
+
+use crate::owner::{failed, now};
+use crate::stats::{Stats, add};
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until `stop`. Every orchestrator runs one; they share the notices.
+pub(crate) async fn run(broker: Broker, writer: LogWriter, stats: &Stats, stop: CancellationToken) {
+    loop {
+        let pass = async {
+            let mut notices = broker.exhausted_jobs().await?;
+            loop {
+                if let Some(exhausted) = notices.next().await? {
+                    settle(&broker, &writer, &exhausted, stats).await?;
+                    notices.settled(&exhausted).await?;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            ended = pass => {
+                let ended: Result<(), RequestError> = ended;
+                if let Err(error) = ended {
+                    let error = afu9_broker::error::chain(&error);
+                    tracing::debug!(error, "advisories not readable, trying again");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Sets the jobs of one message aside and tells their executions. Doing it twice is harmless.
+async fn settle(
+    broker: &Broker,
+    writer: &LogWriter,
+    exhausted: &Exhausted,
+    stats: &Stats,
+) -> Result<(), RequestError> {
+    let error = StepError::new(
+        ErrorClass::WorkerLost,
+        "worker.lost",
+        format!(
+            "workers took the job {} times and none answered: they crashed or were lost",
+            exhausted.deliveries
+        ),
+    );
+    let letter = |job, raw, reason| DeadLetter {
+        reason,
+        kind: exhausted.kind(),
+        job,
+        raw,
+        attempts: Vec::new(),
+        error: error.clone(),
+        at: now(),
+    };
+    let publish_failed =
+        |error| RequestError::other("setting a dead job aside", Box::new(error) as Box<_>);
+    let Some(jobs) = &exhausted.jobs else {
+        if let Some(raw) = &exhausted.raw {
+            let letter = letter(None, Some(raw.to_vec()), DeadLetterReason::Undecodable);
+            let message = dead_letter_message(&letter).map_err(publish_failed)?;
+            broker.publish(message).await.map_err(publish_failed)?;
+            add(&stats.dead_letters, 1);
+        }
+        return Ok(());
+    };
+    for job in &jobs.jobs {
+        let letter = letter(Some(job.clone()), None, DeadLetterReason::DeliveriesExhausted);
+        let message = dead_letter_message(&letter).map_err(publish_failed)?;
+        broker.publish(message).await.map_err(publish_failed)?;
+        add(&stats.dead_letters, 1);
+        writer
+            .submit_to(job.partition, vec![failed(job.id, error.clone())])
+            .await
+            .map_err(|error| RequestError::other("telling an execution of its dead job", error))?;
+    }
+    tracing::warn!(jobs = jobs.jobs.len(), deliveries = exhausted.deliveries, "dead jobs set aside");
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Definitions by hash, loaded before they are needed: the engine cannot wait for them.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use afu9_broker::kv::DefinitionStore;
+use afu9_broker::{Broker, RequestError};
+use afu9_engine::{Definitions, Workflow};
+use afu9_schemas::DefinitionHash;
+use afu9_schemas::definition::ReadOptions;
+
+/// How long to wait before a lookup that failed is repeated.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Compiled definitions, shared by the owners of a process. Versions are immutable, so that an entry
+/// is never stale.
+#[derive(Debug, Clone)]
+pub(crate) struct DefinitionCache {
+    store: DefinitionStore,
+    compiled: Arc<Mutex<Definitions>>,
+}
+
+impl DefinitionCache {
+    pub(crate) async fn open(broker: &Broker) -> Result<Self, RequestError> {
+        Ok(Self {
+            store: broker.definitions().await?,
+            compiled: Arc::new(Mutex::new(Definitions::default())),
+        })
+    }
+
+    /// Adds the definitions of `wanted` to `known`, waiting for the server as long as it takes. What
+    /// does not exist, or cannot be compiled any more, stays out.
+    pub(crate) async fn load(
+        &self,
+        wanted: impl IntoIterator<Item = DefinitionHash>,
+        known: &mut Definitions,
+    ) {
+        for hash in wanted {
+            if known.contains_key(&hash) {
+                continue;
+            }
+            if let Some(workflow) = self.cached(hash) {
+                known.insert(hash, workflow);
+                continue;
+            }
+            if let Some(workflow) = self.fetch(hash).await {
+                self.remember(hash, Arc::clone(&workflow));
+                known.insert(hash, workflow);
+            }
+        }
+    }
+
+    async fn fetch(&self, hash: DefinitionHash) -> Option<Arc<Workflow>> {
+        loop {
+            match self.store.by_hash(hash).await {
+                Ok(None) => return None,
+                Ok(Some(record)) => return compile(&record.definition, &record.workflow.name, hash),
+                Err(error) => {
+                    let error = afu9_broker::error::chain(&error);
+                    tracing::warn!(%hash, error, "definition cannot be read, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn cached(&self, hash: DefinitionHash) -> Option<Arc<Workflow>> {
+        let compiled = self.compiled.lock().expect("no panic while the lock is held");
+        compiled.get(&hash).cloned()
+    }
+
+    fn remember(&self, hash: DefinitionHash, workflow: Arc<Workflow>) {
+        let mut compiled = self.compiled.lock().expect("no panic while the lock is held");
+        compiled.insert(hash, workflow);
+    }
+}
+
+fn compile(
+    definition: &serde_json::Value,
+    name: &str,
+    hash: DefinitionHash,
+) -> Option<Arc<Workflow>> {
+    let options = ReadOptions { name: Some(name) };
+    match afu9_engine::workflow::compile(&definition.to_string(), options) {
+        Ok(compiled) => Some(Arc::new(compiled.workflow)),
+        Err(mistakes) => {
+            let mistake = mistakes.first().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(%hash, name, mistake, "stored definition is not valid any more");
+            None
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Loading a partition: its checkpoint, then what came after it.
+
+use std::collections::BTreeMap;
+
+use afu9_broker::log::LogReader;
+use afu9_engine::checkpoint::Segment;
+use afu9_engine::{Definitions, PartitionState};
+use afu9_schemas::{Partition, codec};
+use futures::stream::FuturesUnordered;
+
+use super::{Owner, OwnerError, Shared};
+use crate::checkpointer::Checkpointer;
+
+impl Owner {
+    /// Loads `partition`. The inputs above the checkpoint's floor are folded by the loop, like any
+    /// others: replaying them publishes their effects again, with the same ids.
+    pub(crate) async fn load(
+        shared: Shared,
+        partition: Partition,
+        epoch: u64,
+    ) -> Result<Self, OwnerError> {
+        let failed = |source| OwnerError::Load { partition, source };
+        let connections = shared.broker.connections();
+        // Questions first: one that arrives while we load waits for its answer.
+        let questions = shared.broker.questions(partition).await.map_err(failed)?;
+        let store = shared.broker.checkpoints(partition).await.map_err(failed)?;
+        let loaded = store.load().await.map_err(failed)?;
+        let (head, segments) = match loaded {
+            Some(loaded) => (Some((loaded.head, loaded.revision)), loaded.segments),
+            None => (None, Vec::new()),
+        };
+        let segments = segments
+            .iter()
+            .map(|bytes| codec::decode::<Segment>(bytes))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| OwnerError::Checkpoint { partition, source })?;
+        let floor = head.as_ref().map_or(0, |(head, _)| head.floor);
+        let (state, definitions) = restore(&shared, partition, floor, segments).await?;
+        let server = shared.broker.server_id();
+        let seen = head.as_ref().map(|(head, _)| head.work.clone()).unwrap_or_default();
+        let restarted = head.as_ref().is_some_and(|(head, _)| head.server != server);
+        if let Some((head, _)) = &head {
+            let swept = store.sweep(head).await.map_err(failed)?;
+            if swept > 0 {
+                tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
+            }
+        }
+        let work: BTreeMap<_, _> =
+            seen.iter().map(|seen| (seen.kind.clone(), seen.sequence)).collect();
+        let mut owner = Self {
+            reader: LogReader::new(shared.broker.clone(), partition, floor),
+            checkpointer: Checkpointer::new(
+                shared.broker.clone(),
+                store,
+                partition,
+                shared.config.instance,
+                epoch,
+                head,
+            ),
+            shared,
+            partition,
+            state,
+            definitions,
+            questions,
+            writing: None,
+            waking: FuturesUnordered::new(),
+            work,
+            connections,
+            server,
+        };
+        tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
+        let lost = Self::lost_kinds(&owner.shared.broker, &seen, restarted).await;
+        owner.repeat_jobs(&lost).await?;
+        Ok(owner)
+    }
+}
+
+async fn restore(
+    shared: &Shared,
+    partition: Partition,
+    floor: u64,
+    segments: Vec<Segment>,
+) -> Result<(PartitionState, Definitions), OwnerError> {
+    let mut definitions = Definitions::default();
+    let wanted: Vec<_> = segments
+        .iter()
+        .flat_map(|segment| &segment.executions)
+        .map(|execution| execution.workflow().hash)
+        .collect();
+    shared.definitions.load(wanted, &mut definitions).await;
+    let state = PartitionState::restore(partition, floor, segments, &definitions);
+    match state {
+        Ok(state) => Ok((state, definitions)),
+        Err(missing) => Err(OwnerError::Load {
+            partition,
+            source: afu9_broker::RequestError::other(
+                "loading definitions of live executions",
+                format!("these are not stored or not valid any more: {missing:?}"),
+            ),
+        }),
+    }
+}

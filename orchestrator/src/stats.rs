@@ -1,0 +1,53 @@
+//! What an orchestrator has done since it started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Live counters, written by the owners' loops.
+        #[derive(Debug, Default)]
+        pub struct Stats { $(pub(crate) $name: AtomicU64,)* }
+
+        /// The counters at one instant.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct StatsSnapshot { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Stats {
+            /// The counters as they are now.
+            pub fn snapshot(&self) -> StatsSnapshot {
+                StatsSnapshot { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Executions begun.
+    started,
+    /// Executions ended.
+    ended,
+    /// Inputs folded.
+    inputs,
+    /// Ticks run.
+    ticks,
+    /// Jobs published, repetitions included.
+    jobs,
+    /// Jobs published again because they may have been lost.
+    jobs_repeated,
+    /// Results that came late or twice.
+    stale_results,
+    /// Submissions that came twice.
+    duplicate_starts,
+    /// Checkpoints written.
+    checkpoints,
+    /// Dead letters set aside.
+    dead_letters,
+    /// Dead letters that could not be set aside; the failed steps are in history all the same.
+    dead_letters_lost,
+    /// Inputs that could not be read.
+    undecodable_inputs,
+}
+
+pub(crate) fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
