@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afu9_schemas::codec;
-use afu9_schemas::message::{DeadLetter, JobEnvelope};
+use afu9_schemas::message::{DeadLetter, DeadLetterReason, JobEnvelope};
 use afu9_schemas::{WorkerKind, subject};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
@@ -17,17 +17,18 @@ use crate::publish::Outgoing;
 use crate::topology::{ADVISORIES, WORK_PREFIX};
 
 const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Without an idle heartbeat, for the reason given at the work queues' pulls.
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
-const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// One message with `letter`.
 ///
 /// # Errors
 /// When it cannot be encoded.
 pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError> {
-    let subject = match &letter.kind {
-        Some(kind) => subject::dead_letter(kind),
-        None => subject::DEAD_LETTER_INBOX.to_owned(),
+    let subject = match (&letter.kind, letter.reason) {
+        (Some(kind), _) => subject::dead_letter(kind),
+        (None, DeadLetterReason::Unwritable) => subject::DEAD_LETTER_HISTORY.to_owned(),
+        (None, _) => subject::DEAD_LETTER_INBOX.to_owned(),
     };
     let payload = codec::encode(letter)
         .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
@@ -116,7 +117,6 @@ impl ExhaustedJobs {
             .batch()
             .max_messages(1)
             .expires(PULL_EXPIRES)
-            .heartbeat(PULL_HEARTBEAT)
             .messages()
             .await
             .map_err(|error| failed(error.into()))?;

@@ -37,8 +37,6 @@ const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
 /// One batch as it was delivered.
 #[derive(Debug)]
 pub struct HistoryMessage {
-    /// Its events, or why they cannot be read.
-    pub batch: Result<HistoryBatch, DecodeError>,
     /// Its position in the stream.
     pub stream_sequence: u64,
     /// How many batches wait behind it.
@@ -49,6 +47,14 @@ pub struct HistoryMessage {
 }
 
 impl HistoryMessage {
+    /// Its events, or why they cannot be read.
+    ///
+    /// # Errors
+    /// A batch of a newer AFU-9 must be left in place; any other unreadable one is a dead letter.
+    pub fn decode(&self) -> Result<HistoryBatch, DecodeError> {
+        codec::decode(&self.raw)
+    }
+
     /// The batch is written down for good.
     ///
     /// # Errors
@@ -126,9 +132,8 @@ impl HistoryConsumer {
 fn read(message: Message) -> Option<HistoryMessage> {
     let (stream_sequence, pending) =
         message.info().ok().map(|info| (info.stream_sequence, info.pending))?;
-    let batch = codec::decode(&message.payload);
     let raw = message.payload.clone();
-    Some(HistoryMessage { batch, stream_sequence, pending, raw, message })
+    Some(HistoryMessage { stream_sequence, pending, raw, message })
 }
 
 /// One message with `batch`.

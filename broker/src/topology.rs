@@ -58,11 +58,13 @@ pub(crate) fn work_stream(kind: &WorkerKind) -> String {
     format!("{WORK_PREFIX}{}", kind.as_str().to_ascii_uppercase())
 }
 
-/// What [`Broker::ensure_topology`] found and did.
+/// What [`Broker::ensure_topology`] or [`Broker::inspect_topology`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Streams and buckets that were missing.
+    /// Streams and buckets that were missing and have been created.
     pub created: Vec<String>,
+    /// Streams and buckets that are missing.
+    pub missing: Vec<String>,
     /// Settings that are not what this configuration would create.
     pub drift: Vec<Drift>,
 }
@@ -113,6 +115,34 @@ impl Broker {
         }
         if !report.created.is_empty() {
             tracing::info!(created = ?report.created, "topology created");
+        }
+        Ok(report)
+    }
+
+    /// Compares what is there with what this configuration asks for, and changes nothing.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn inspect_topology(&self) -> Result<Report, RequestError> {
+        let mut report = Report::default();
+        for wanted in streams(&self.config) {
+            match self.jetstream.get_stream(&wanted.name).await {
+                Ok(stream) => compare(&wanted, &stream.cached_info().config, &mut report.drift),
+                Err(error) if is_missing(&error.kind()) => report.missing.push(wanted.name),
+                Err(error) => {
+                    let operation = format!("looking up stream {}", wanted.name);
+                    return Err(RequestError::new(operation, error));
+                }
+            }
+        }
+        let buckets = buckets(&self.config).into_iter().map(|bucket| bucket.bucket);
+        for bucket in buckets {
+            if self.jetstream.get_key_value(&bucket).await.is_err() {
+                report.missing.push(bucket);
+            }
+        }
+        if self.jetstream.get_object_store(ARTIFACTS).await.is_err() {
+            report.missing.push(ARTIFACTS.to_owned());
         }
         Ok(report)
     }

@@ -1,1 +1,59 @@
-fn main() {}
+//! The one binary of AFU-9: every role and every operator command.
+
+mod arguments;
+mod client;
+mod command;
+mod logging;
+mod output;
+mod role;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use output::Output;
+
+/// The largest stack of futures is a role's start; two worker threads serve the two cores AFU-9 is
+/// measured on, and more are taken where there are more.
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output.failed(&anyhow::Error::new(error).context("cannot start the runtime"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments, output)) {
+        Ok(code) => code,
+        Err(error) => {
+            output.failed(&error);
+            command::exit_code_of(&error)
+        }
+    }
+}
+
+async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
+    let settings = || settings::Settings::load(arguments.config.as_deref());
+    match arguments.command {
+        Command::Completions { shell } => command::completions::run(shell),
+        Command::Workflows(workflows) => command::workflows::run(workflows, &settings, output).await,
+        Command::Executions(executions) => {
+            command::executions::run(executions, &settings()?, output).await
+        }
+        Command::Run(run) => command::run::run(run, &settings()?, output).await,
+        Command::Doctor => command::doctor::run(settings(), output).await,
+        Command::Dev => role::run(&[role::Role::All], settings()?, None, output).await,
+        Command::Orchestrator => {
+            role::run(&[role::Role::Orchestrator], settings()?, None, output).await
+        }
+        Command::Projector => role::run(&[role::Role::Projector], settings()?, None, output).await,
+        Command::Gateway => role::run(&[role::Role::Gateway], settings()?, None, output).await,
+        Command::Worker { kinds } => {
+            role::run(&[role::Role::Worker], settings()?, kinds, output).await
+        }
+    }
+}

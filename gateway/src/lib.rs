@@ -1,0 +1,37 @@
+//! The way in from outside: webhooks, triggers and questions over HTTP, and the router that turns
+//! stored webhook deliveries into executions.
+//!
+//! Called by the binary, which builds a [`Gateway`] from a [`Config`] and runs it; tests run the same
+//! code on a free port.
+//!
+//! What is accepted here (a 2xx answer) is stored in JetStream before it is answered. Postgres is
+//! only asked, and only if there is one: without it, executions, webhooks and triggers work, and the
+//! past is what the HISTORY stream still holds.
+//!
+//! **Architecture Invariant:** only this crate knows HTTP. **Architecture Invariant:** a handler
+//! never waits for an execution to get anywhere; it stores an input and answers.
+
+mod accepted;
+mod app;
+mod config;
+mod definitions;
+mod executions;
+mod fleet;
+mod form;
+mod gateway;
+mod http;
+mod metrics;
+mod observed;
+mod problem;
+mod readiness;
+mod route;
+mod router;
+mod signature;
+mod stored;
+mod submission;
+mod traceparent;
+
+pub use config::{Config, InvalidScope, Limits, Scope, TokenConfig};
+pub use gateway::{Error, Gateway};
+pub use metrics::{Counter, Metrics};
+pub use route::{Decision, Route, RouteError, decide, routes_from_toml};

@@ -35,8 +35,15 @@ impl Failure {
                 }
             }
             Error::Encode(_) | Error::InvalidArgument(_) => Self::Data,
-            Error::Configuration(_) => Self::Setup,
-            _ => Self::Away,
+            Error::Io(_)
+            | Error::Tls(_)
+            | Error::Protocol(_)
+            | Error::PoolTimedOut
+            | Error::PoolClosed
+            | Error::WorkerCrashed
+            | Error::BeginFailed => Self::Away,
+            // The answer is not what we asked for, or the configuration cannot be meant.
+            _ => Self::Setup,
         }
     }
 }

@@ -23,7 +23,7 @@ mod store;
 mod text;
 mod write;
 
-pub use projector::{Handle, Projector, Source};
+pub use projector::{Handle, Projector, Source, StreamSource};
 pub use query::{Cursor, ExecutionFilter, QueryError, WorkflowSummary};
 pub use rows::Rows;
 pub use store::{CheckError, Config, ConfigError, MigrateError, PartitionError, Store};

@@ -25,9 +25,11 @@ use crate::store::MigrateError;
 
 mod handle;
 mod run_once;
+mod stream;
 
 pub use handle::{Handle, Status};
 pub use run_once::{DeadMessage, Report};
+pub use stream::StreamSource;
 
 /// One message of HISTORY, as a [`Source`] delivers it.
 #[derive(Debug)]
@@ -45,9 +47,9 @@ pub trait Source: Send {
     /// Why it failed. Every failure is taken for a passing one.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// The next messages in stream order: at least one, as soon as there is one, at most
-    /// `max_messages`; none if there was none within `max_wait`. Dropping the call is allowed and
-    /// may cost a redelivery.
+    /// The next messages: at least one, as soon as there is one, at most `max_messages`; none if
+    /// there was none within `max_wait`. What is not acknowledged in time is delivered again, so
+    /// they may be out of order. The call may be dropped.
     fn next_batch(
         &mut self,
         max_messages: usize,
@@ -60,7 +62,8 @@ pub trait Source: Send {
         message: &DeadMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Acknowledges every delivered message up to and including this place in the stream.
+    /// Acknowledges every message delivered so far up to and including this place in the stream. May
+    /// be repeated.
     fn acknowledge(&mut self, through: u64)
     -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
@@ -158,7 +161,7 @@ impl<S: Source> Projector<S> {
     /// flight are finished; what is not acknowledged then is delivered again.
     ///
     /// # Errors
-    /// See [`Error`]. Neither Postgres nor the broker being away is one.
+    /// See [`enum@Error`]. Neither Postgres nor the broker being away is one.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         if self.migrate(&shutdown).await?.is_err() {
             return Ok(());
@@ -189,7 +192,13 @@ impl<S: Source> Projector<S> {
     async fn migrate(&self, shutdown: &CancellationToken) -> Result<Result<(), Stopped>, Error> {
         let mut backoff = BACKOFF.build();
         loop {
-            match self.store.migrate().await {
+            // Another process may hold the migration lock for long.
+            let migrated = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(Err(Stopped)),
+                migrated = self.store.migrate() => migrated,
+            };
+            match migrated {
                 Ok(()) => {
                     self.handle.postgres_works();
                     return Ok(Ok(()));
@@ -234,7 +243,9 @@ impl<S: Source> Projector<S> {
                 fetched = next => fetched,
             };
             match fetched {
-                Ok(messages) => {
+                Ok(mut messages) => {
+                    // So that "everything up to here" never covers one that was not looked at.
+                    messages.sort_by_key(|message| message.stream_sequence);
                     self.handle.source_works();
                     self.handle.fetched(&messages);
                     return Ok(messages);

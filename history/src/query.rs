@@ -48,16 +48,9 @@ impl QueryError {
 
 impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
-        let unusable = matches!(
-            error,
-            sqlx::Error::ColumnDecode { .. }
-                | sqlx::Error::Decode(_)
-                | sqlx::Error::ColumnNotFound(_)
-                | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        );
         match Failure::of(&error) {
-            Failure::Away if !unusable => Self::Unavailable(error),
-            _ => Self::Unusable(error),
+            Failure::Away => Self::Unavailable(error),
+            Failure::Data | Failure::Setup => Self::Unusable(error),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Rows {
             }
             (Some(execution), HistoryKind::ExecutionStarted(started)) => {
                 self.mentioned.insert(
-                    crate::text::clean(&started.workflow.name),
+                    crate::text::name(&started.workflow.name),
                     started.workflow.id.as_uuid(),
                 );
                 if let Some(repository) = &started.repository {

@@ -109,8 +109,14 @@ pub enum CheckError {
 
 /// Why partitions could not be made. Nothing is lost meanwhile: rows go to the default partition.
 #[derive(Debug, Error)]
-#[error("cannot make the monthly partitions of workflow_steps")]
-pub struct PartitionError(#[source] sqlx::Error);
+pub enum PartitionError {
+    /// Postgres is away, or a long query held the table.
+    #[error("cannot make the monthly partitions of workflow_steps")]
+    Failed(#[source] sqlx::Error),
+    /// No answer in time; Postgres may still be at it.
+    #[error("partitions were not made within {} s", Store::PARTITIONS_TIMEOUT.as_secs())]
+    Timeout,
+}
 
 /// Postgres, as history uses it.
 #[derive(Debug, Clone)]
@@ -121,6 +127,9 @@ pub struct Store {
 impl Store {
     /// Readiness answers slower than this are of no use to whoever asks.
     pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// Making a partition takes milliseconds; moving a day's rows out of the default one, seconds.
+    const PARTITIONS_TIMEOUT: Duration = Duration::from_secs(60);
 
     /// Prepares the pool. Connects to nothing: a process must start while Postgres is away.
     ///
@@ -180,13 +189,15 @@ impl Store {
     /// rows that had found none out of the default partition. Returns how many it made.
     ///
     /// # Errors
-    /// When Postgres is away, or a long query held the table: try again later.
+    /// When Postgres is away or busy: try again later.
     pub async fn ensure_partitions(&self, months_ahead: u16) -> Result<u32, PartitionError> {
-        let made: i32 = sqlx::query_scalar("SELECT afu9_ensure_step_partitions($1)")
+        let ensure = sqlx::query_scalar("SELECT afu9_ensure_step_partitions($1)")
             .bind(i32::from(months_ahead))
-            .fetch_one(&self.pool)
-            .await
-            .map_err(PartitionError)?;
+            .fetch_one(&self.pool);
+        let made: i32 = match timeout(Self::PARTITIONS_TIMEOUT, ensure).await {
+            Ok(made) => made.map_err(PartitionError::Failed)?,
+            Err(_) => return Err(PartitionError::Timeout),
+        };
         Ok(u32::try_from(made).unwrap_or_default())
     }
 

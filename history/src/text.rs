@@ -12,6 +12,15 @@ pub(crate) fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// The longest name kept, in characters. Names are indexed, and Postgres refuses a row whose index
+/// entry exceeds 2704 bytes; two names of 255 characters of 4 bytes fit together.
+const NAME_MAX_CHARS: usize = 255;
+
+/// `text` as a name: without U+0000, and cut where an index could not hold it.
+pub(crate) fn name(text: &str) -> String {
+    clean(text).chars().take(NAME_MAX_CHARS).collect()
+}
+
 /// `value` as JSON text without U+0000 in any string or key.
 pub(crate) fn json<T: Serialize>(value: &T) -> String {
     const WHY: &str = "wire types have only string keys";
@@ -53,6 +62,12 @@ mod tests {
                 .to_string(),
         );
         assert_eq!(clean("a\0b"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn names_are_cut_where_an_index_could_not_hold_them() {
+        assert_eq!(name("a\0b"), "a\u{fffd}b");
+        assert_eq!(name(&"é".repeat(300)), "é".repeat(255));
     }
 
     #[test]

@@ -109,26 +109,21 @@ impl Store {
     /// Only such after which all of `batches` should be written again, later.
     pub async fn write_batches(&self, batches: &[&HistoryBatch]) -> Result<Written, WriteError> {
         let mut written = Written::default();
-        // Spans still to be written, the next one last.
-        let mut spans = vec![0..batches.len()];
-        while let Some(span) = spans.pop() {
-            if span.is_empty() {
+        // What is still to be written: each part with the position of its first batch.
+        let mut parts = vec![(0, batches)];
+        while let Some((index, part)) = parts.pop() {
+            if part.is_empty() {
                 continue;
             }
-            let rows = Rows::from_batches(batches[span.clone()].iter().copied());
+            let rows = Rows::from_batches(part.iter().copied());
             match self.write(&rows).await {
                 Ok(count) => written.rows += count,
                 Err(error) if error.is_retryable() => return Err(error),
-                Err(error) if span.len() == 1 => {
-                    written.poison.push(Poison {
-                        index: span.start,
-                        error,
-                    });
-                }
+                Err(error) if part.len() == 1 => written.poison.push(Poison { index, error }),
                 Err(_) => {
-                    let middle = span.start + span.len() / 2;
-                    spans.push(middle..span.end);
-                    spans.push(span.start..middle);
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.push((index + first.len(), second));
+                    parts.push((index, first));
                 }
             }
         }

@@ -1,0 +1,6 @@
+//! Load and chaos harness of AFU-9, and the simulations of the outside world that it needs.
+//!
+//! Integration tests of other crates run the simulations in their own process; the binary runs them
+//! for demonstrations.
+
+pub mod simulated_github;

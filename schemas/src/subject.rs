@@ -79,6 +79,9 @@ pub fn dead_letter(kind: &WorkerKind) -> String {
 /// Dead letters of webhook deliveries that could not be routed.
 pub const DEAD_LETTER_INBOX: &str = "afu9.dlq.inbox";
 
+/// Dead letters of history that the database will never take.
+pub const DEAD_LETTER_HISTORY: &str = "afu9.dlq.history";
+
 /// All dead letters.
 pub const DEAD_LETTER_ALL: &str = "afu9.dlq.*";
 

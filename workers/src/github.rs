@@ -5,7 +5,7 @@
 //! returns it. Two runs at the same time end with one effect too; each tool says how.
 //!
 //! **Architecture Invariant:** nothing here repeats a request because it failed. A refusal becomes
-//! a [`ToolError`](crate::ToolError) with its class and wait, and the engine decides.
+//! a [`ToolError`] with its class and wait, and the engine decides.
 
 use std::sync::Arc;
 
@@ -94,7 +94,9 @@ impl Github {
     /// # Panics
     /// Outside a Tokio runtime: the HTTP client has a task of its own.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { client: Arc::new(client::Client::new(config)?) })
+        Ok(Self {
+            client: Arc::new(client::Client::new(config)?),
+        })
     }
 
     /// The five tools.
@@ -132,5 +134,9 @@ pub fn toolbox(config: &Config) -> Result<Toolbox, Error> {
 
 /// Tools call this before a request, while stopping leaves nothing half done.
 fn stop_if_cancelled(call: &Call) -> Result<(), ToolError> {
-    if call.cancelled.is_cancelled() { Err(ToolError::cancelled()) } else { Ok(()) }
+    if call.cancelled.is_cancelled() {
+        Err(ToolError::cancelled())
+    } else {
+        Ok(())
+    }
 }

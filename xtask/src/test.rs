@@ -2,7 +2,7 @@
 //!
 //! The runner comes last, so that its own summary is the last thing printed.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use afu9_servers::{
     Fsync, Postgres, PostgresOptions, RunDirectory, fixture, provision, target_dir,
@@ -88,6 +88,10 @@ pub(crate) fn run(
         .any(|argument| selects.contains(&argument.as_str()))
     {
         runner.push("--workspace");
+        if containers_wanted() {
+            console.line("a Docker engine answers: tests start their own servers as containers");
+            runner.extend(["--features", "afu9-servers/containers"]);
+        }
     }
     runner.extend(arguments.iter().map(String::as_str));
     let status = in_front(&runner)?;
@@ -96,4 +100,24 @@ pub(crate) fn run(
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whether to build the fixture that prefers containers. It is left out otherwise, because it takes
+/// long to compile.
+fn containers_wanted() -> bool {
+    match std::env::var("AFU9_TEST_CONTAINERS")
+        .ok()
+        .filter(|value| !value.is_empty())
+        .as_deref()
+    {
+        Some("1") => true,
+        Some(_) => false,
+        None => {
+            let info = Command::new("docker")
+                .arg("info")
+                .stdin(Stdio::null())
+                .output();
+            info.is_ok_and(|output| output.status.success())
+        }
+    }
 }

@@ -186,17 +186,17 @@ impl LogReader {
 }
 
 impl Broker {
-    /// Position of the last message of the log, whatever its partition.
+    /// How many messages of the log no checkpoint covers yet.
     ///
     /// # Errors
     /// When the server does not answer.
-    pub async fn log_end(&self) -> Result<u64, RequestError> {
+    pub async fn log_size(&self) -> Result<u64, RequestError> {
         let stream = self
             .jetstream
             .get_stream(LOG)
             .await
             .map_err(|error| RequestError::new("looking up the input log", error))?;
-        Ok(stream.cached_info().state.last_sequence)
+        Ok(stream.cached_info().state.messages)
     }
 
     /// Drops the messages of `partition` up to and including `floor`. Only after a checkpoint that

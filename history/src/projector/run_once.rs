@@ -14,7 +14,7 @@ pub struct Report {
     pub rows: u64,
     /// Events without a place in the database, left out.
     pub malformed: u64,
-    /// Everything up to here is in Postgres or in `dead`.
+    /// Every given message up to here is in Postgres or in `dead`; none if that is none.
     pub through: Option<u64>,
     /// Messages that can never be written.
     pub dead: Vec<DeadMessage>,
@@ -34,7 +34,7 @@ pub struct DeadMessage {
 /// A message that could be read: its place in the stream and what it says.
 type Readable<'a> = (u64, &'a HistoryBatch);
 
-/// Writes `messages` and says what may be acknowledged. Repeating it is harmless.
+/// Writes `messages`, which are in stream order, and says what may be acknowledged. Repeating it is harmless.
 ///
 /// # Errors
 /// When Postgres is away: nothing may be acknowledged, and all of it written again later.

@@ -69,7 +69,7 @@ impl Store {
         if let Some(workflow) = &filter.workflow {
             query
                 .push(" AND workflow_name = ")
-                .push_bind(crate::text::clean(workflow));
+                .push_bind(crate::text::name(workflow));
         }
         if let Some(before) = filter.before {
             query

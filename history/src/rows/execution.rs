@@ -58,8 +58,8 @@ impl ExecutionRow {
     ) -> Self {
         let repository_id = started.repository.as_ref().map(|repository| {
             identity::repository(
-                &text::clean(&repository.owner),
-                &text::clean(&repository.name),
+                &text::name(&repository.owner),
+                &text::name(&repository.name),
             )
         });
         Self {
@@ -67,7 +67,7 @@ impl ExecutionRow {
             started_at: event.at.to_datetime(),
             start: Some(Start {
                 workflow_id: started.workflow.id.as_uuid(),
-                workflow_name: text::clean(&started.workflow.name),
+                workflow_name: text::name(&started.workflow.name),
                 workflow_version: int(started.workflow.version),
                 definition_hash: started.workflow.hash.to_string(),
                 repository_id,

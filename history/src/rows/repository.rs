@@ -26,10 +26,7 @@ impl RepositoryRow {
         at: Timestamp,
         repository: &Repository,
     ) {
-        let (owner, name) = (
-            text::clean(&repository.owner),
-            text::clean(&repository.name),
-        );
+        let (owner, name) = (text::name(&repository.owner), text::name(&repository.name));
         let branch = repository
             .default_branch
             .as_deref()

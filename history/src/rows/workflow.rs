@@ -31,7 +31,7 @@ impl DefinitionRow {
         let description = record.definition.get("description").and_then(Value::as_str);
         Self {
             id: record.workflow.id.as_uuid(),
-            name: text::clean(&record.workflow.name),
+            name: text::name(&record.workflow.name),
             description: description.map(text::clean),
             definition: text::json(&record.definition),
             version: int(record.workflow.version),

@@ -1,6 +1,6 @@
 //! A database for each test, a look at all its rows, and a stream in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -42,6 +42,19 @@ pub(crate) async fn database() -> Database {
     }
 }
 
+/// Waits until `level` holds, looking again and again, within the bound.
+pub(crate) async fn eventually(level: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let reached = async {
+        while !level() {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(BOUND, reached)
+        .await
+        .expect("reached in time");
+}
+
 /// Every row of every table that history writes, without the bookkeeping of when it was written.
 pub(crate) async fn all_rows(pool: &PgPool) -> Vec<Value> {
     sqlx::query_scalar(
@@ -79,27 +92,27 @@ pub(crate) async fn write_until_done(store: &Store, batch: &HistoryBatch) {
 /// A stream in memory that delivers like HISTORY does.
 pub(crate) struct MemorySource {
     waiting: VecDeque<Message>,
-    delivered: u64,
+    delivered: BTreeSet<u64>,
     seen: Arc<Seen>,
 }
 
 /// What a test sees of a [`MemorySource`] after the projector has taken it.
 pub(crate) struct Seen {
-    acknowledged: watch::Sender<u64>,
+    acknowledged: watch::Sender<BTreeSet<u64>>,
     dead: Mutex<Vec<DeadMessage>>,
 }
 
 impl MemorySource {
     pub(crate) fn new(messages: impl IntoIterator<Item = Message>) -> (Self, Arc<Seen>) {
         let seen = Arc::new(Seen {
-            acknowledged: watch::Sender::new(0),
+            acknowledged: watch::Sender::default(),
             dead: Mutex::default(),
         });
         let waiting = messages.into_iter().collect();
         (
             Self {
                 waiting,
-                delivered: 0,
+                delivered: BTreeSet::new(),
                 seen: Arc::clone(&seen),
             },
             seen,
@@ -108,13 +121,14 @@ impl MemorySource {
 }
 
 impl Seen {
-    pub(crate) fn acknowledged(&self) -> u64 {
-        *self.acknowledged.borrow()
+    pub(crate) fn acknowledged(&self) -> BTreeSet<u64> {
+        self.acknowledged.borrow().clone()
     }
 
-    pub(crate) async fn acknowledged_through(&self, sequence: u64) {
+    /// Waits until `count` messages are acknowledged.
+    pub(crate) async fn acknowledged_count(&self, count: usize) {
         let mut acknowledged = self.acknowledged.subscribe();
-        let reached = acknowledged.wait_for(|through| *through >= sequence);
+        let reached = acknowledged.wait_for(|acknowledged| acknowledged.len() >= count);
         let waited = tokio::time::timeout(BOUND, reached).await;
         waited
             .expect("acknowledged in time")
@@ -146,9 +160,10 @@ impl Source for MemorySource {
     ) -> Result<Vec<Message>, Infallible> {
         let take = self.waiting.len().min(max_messages);
         let mut messages: Vec<Message> = self.waiting.drain(..take).collect();
+        self.delivered
+            .extend(messages.iter().map(|message| message.stream_sequence));
         match messages.last_mut() {
             Some(last) => {
-                self.delivered = last.stream_sequence;
                 last.pending = self.waiting.len() as u64;
             }
             None => tokio::time::sleep(max_wait).await,
@@ -167,10 +182,13 @@ impl Source for MemorySource {
 
     async fn acknowledge(&mut self, through: u64) -> Result<(), Infallible> {
         assert!(
-            through <= self.delivered,
+            self.delivered.contains(&through),
             "acknowledged what was not delivered"
         );
-        self.seen.acknowledged.send_replace(through);
+        let covered = self.delivered.range(..=through);
+        self.seen
+            .acknowledged
+            .send_modify(|acknowledged| acknowledged.extend(covered));
         Ok(())
     }
 }

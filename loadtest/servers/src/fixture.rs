@@ -48,7 +48,7 @@ enum Server {
         #[expect(dead_code, reason = "removed when it is dropped")] RunDirectory,
     ),
     #[cfg(feature = "containers")]
-    Container(containers::Server),
+    Container(Box<containers::Server>),
 }
 
 /// An empty database that belongs to one test; dropped with the fixture.
@@ -205,11 +205,10 @@ fn installation() -> Result<&'static PostgresInstallation> {
 
 fn start_nats(durability: Durability) -> Result<ServerFixture> {
     #[cfg(feature = "containers")]
-    if containers::wanted() {
-        let (url, server) = containers::Server::nats(durability)?;
+    if let Some((url, server)) = containers::start(|| containers::Server::nats(durability))? {
         return Ok(ServerFixture {
             url,
-            server: Server::Container(server),
+            server: Server::Container(Box::new(server)),
         });
     }
     let binary = provision::nats_server(&target_dir(), &mut PrintProgress)?;
@@ -227,11 +226,10 @@ fn start_nats(durability: Durability) -> Result<ServerFixture> {
 
 fn start_postgres(fsync: Fsync) -> Result<ServerFixture> {
     #[cfg(feature = "containers")]
-    if containers::wanted() {
-        let (url, server) = containers::Server::postgres()?;
+    if let Some((url, server)) = containers::start(containers::Server::postgres)? {
         return Ok(ServerFixture {
             url,
-            server: Server::Container(server),
+            server: Server::Container(Box::new(server)),
         });
     }
     let directory = RunDirectory::temporary(&tests_dir(), "postgres")?;

@@ -81,8 +81,14 @@ impl Caller {
         let Self::Token(token) = self else {
             return Access::None;
         };
-        let named = token.access.iter().find(|(name, _)| name.eq_ignore_ascii_case(full_name));
-        named.map(|(_, access)| *access).or(token.access.get("*").copied()).unwrap_or(Access::None)
+        let named = token
+            .access
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(full_name));
+        named
+            .map(|(_, access)| *access)
+            .or(token.access.get("*").copied())
+            .unwrap_or(Access::None)
     }
 
     /// # Errors
@@ -101,13 +107,25 @@ impl Caller {
         }
         let narrowed = match self {
             Self::Token(token) => token.permissions.as_ref().map(|areas| {
-                if area == Area::Metadata { Access::Read } else { grant(areas, area) }
+                if area == Area::Metadata {
+                    Access::Read
+                } else {
+                    grant(areas, area)
+                }
             }),
             Self::Anonymous | Self::App(_) => None,
         };
         let granted = narrowed.map_or(access, |limit| limit.min(access));
-        let granted = if is_public { granted.max(Access::Read) } else { granted };
-        if granted >= needed { Ok(()) } else { Err(self.refusal()) }
+        let granted = if is_public {
+            granted.max(Access::Read)
+        } else {
+            granted
+        };
+        if granted >= needed {
+            Ok(())
+        } else {
+            Err(self.refusal())
+        }
     }
 
     fn refusal(&self) -> Failure {

@@ -116,7 +116,10 @@ impl RepositorySeed {
             visibility: Visibility::Public,
             default_branch: Self::default_branch(),
             files: BTreeMap::from([
-                ("README.md".to_owned(), "# Factory\n\nA product of the factory.\n".to_owned()),
+                (
+                    "README.md".to_owned(),
+                    "# Factory\n\nA product of the factory.\n".to_owned(),
+                ),
                 ("src/lib.rs".to_owned(), source.to_owned()),
             ]),
             issues: vec![issue],
@@ -236,8 +239,10 @@ impl AppSeed {
     /// An app that is installed on every repository of `owner`, with all permissions.
     pub fn installed_on(id: u64, installation_id: u64, owner: &str) -> Self {
         let areas = [Area::Contents, Area::Issues, Area::PullRequests];
-        let mut permissions: BTreeMap<Area, Access> =
-            areas.into_iter().map(|area| (area, Access::Write)).collect();
+        let mut permissions: BTreeMap<Area, Access> = areas
+            .into_iter()
+            .map(|area| (area, Access::Write))
+            .collect();
         permissions.insert(Area::Metadata, Access::Read);
         let installation = InstallationSeed {
             id: installation_id,

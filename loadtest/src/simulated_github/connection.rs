@@ -35,7 +35,10 @@ impl Connection {
 
 impl Connected<IncomingStream<'_, CuttableListener>> for Connection {
     fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
-        Self { peer: *stream.remote_addr(), is_cut: Arc::clone(&stream.io().is_cut) }
+        Self {
+            peer: *stream.remote_addr(),
+            is_cut: Arc::clone(&stream.io().is_cut),
+        }
     }
 }
 
@@ -52,7 +55,13 @@ impl Listener for CuttableListener {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot disable delayed sending");
         }
-        (CuttableStream { stream, is_cut: Arc::default() }, peer)
+        (
+            CuttableStream {
+                stream,
+                is_cut: Arc::default(),
+            },
+            peer,
+        )
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -69,7 +78,10 @@ pub(crate) struct CuttableStream {
 impl CuttableStream {
     fn check(&self) -> io::Result<()> {
         if self.is_cut.load(Ordering::Acquire) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut by a fault"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "cut by a fault",
+            ));
         }
         Ok(())
     }

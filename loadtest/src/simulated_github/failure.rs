@@ -63,13 +63,19 @@ impl Failure {
     /// `Validation Failed` about one field; `code` is GitHub's: `missing_field`, `invalid`, ….
     pub(crate) fn invalid_field(resource: &str, field: &str, code: &str) -> Self {
         let error = json!({"resource": resource, "field": field, "code": code});
-        Self { errors: vec![error], ..Self::unprocessable("Validation Failed") }
+        Self {
+            errors: vec![error],
+            ..Self::unprocessable("Validation Failed")
+        }
     }
 
     /// `Validation Failed` with a sentence of its own.
     pub(crate) fn custom(resource: &str, message: impl Into<String>) -> Self {
         let error = json!({"resource": resource, "code": "custom", "message": message.into()});
-        Self { errors: vec![error], ..Self::unprocessable("Validation Failed") }
+        Self {
+            errors: vec![error],
+            ..Self::unprocessable("Validation Failed")
+        }
     }
 
     pub(crate) fn primary_limit(who: &str, request_id: &str) -> Self {
@@ -77,10 +83,17 @@ impl Failure {
             "API rate limit exceeded for {who}. If you reach out to GitHub Support for help, \
              please include the request ID {request_id}."
         );
-        Self { documentation_url: PRIMARY_LIMITS, ..Self::forbidden(message) }
+        Self {
+            documentation_url: PRIMARY_LIMITS,
+            ..Self::forbidden(message)
+        }
     }
 
-    pub(crate) fn secondary_limit(status: StatusCode, retry_after_s: u64, request_id: &str) -> Self {
+    pub(crate) fn secondary_limit(
+        status: StatusCode,
+        retry_after_s: u64,
+        request_id: &str,
+    ) -> Self {
         let message = format!(
             "You have exceeded a secondary rate limit. Please wait a few minutes before you try \
              again. If you reach out to GitHub Support for help, please include the request ID \
@@ -101,12 +114,17 @@ impl IntoResponse for Failure {
         if !self.errors.is_empty() {
             body.insert("errors".to_owned(), self.errors.into());
         }
-        body.insert("documentation_url".to_owned(), self.documentation_url.into());
+        body.insert(
+            "documentation_url".to_owned(),
+            self.documentation_url.into(),
+        );
         body.insert("status".to_owned(), self.status.as_str().into());
         let mut response = (self.status, axum::Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             let name = HeaderName::from_static("retry-after");
-            response.headers_mut().insert(name, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from(seconds));
         }
         response
     }

@@ -22,9 +22,17 @@ pub struct FaultMatch {
 
 impl FaultMatch {
     fn accepts(&self, method: &str, path: &str) -> bool {
-        self.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-            && self.path_contains.as_ref().is_none_or(|part| path.contains(part))
-            && self.path_prefix.as_ref().is_none_or(|prefix| path.starts_with(prefix))
+        self.method
+            .as_ref()
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && self
+                .path_contains
+                .as_ref()
+                .is_none_or(|part| path.contains(part))
+            && self
+                .path_prefix
+                .as_ref()
+                .is_none_or(|prefix| path.starts_with(prefix))
     }
 }
 
@@ -114,7 +122,12 @@ pub struct Fault {
 impl Fault {
     /// Strikes every request that `matching` accepts.
     pub fn always(matching: FaultMatch, kind: FaultKind) -> Self {
-        Self { matching, kind, probability: 1.0, count: None }
+        Self {
+            matching,
+            kind,
+            probability: 1.0,
+            count: None,
+        }
     }
 
     /// Strikes the first request of `method` whose path contains `path_contains`.
@@ -124,7 +137,10 @@ impl Fault {
             path_contains: Some(path_contains.to_owned()),
             path_prefix: None,
         };
-        Self { count: Some(1), ..Self::always(matching, kind) }
+        Self {
+            count: Some(1),
+            ..Self::always(matching, kind)
+        }
     }
 
     /// What is wrong with the fault itself, if anything.
@@ -176,14 +192,19 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, next_id: 1, active: Vec::new() }
+        Self {
+            seed,
+            next_id: 1,
+            active: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, fault: Fault) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let generator = Generator(self.seed ^ id.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        self.active.push((ActiveFault { id, fault, hits: 0 }, generator));
+        self.active
+            .push((ActiveFault { id, fault, hits: 0 }, generator));
         id
     }
 
@@ -198,7 +219,10 @@ impl Faults {
     }
 
     pub(crate) fn list(&self) -> Vec<ActiveFault> {
-        self.active.iter().map(|(active, _)| active.clone()).collect()
+        self.active
+            .iter()
+            .map(|(active, _)| active.clone())
+            .collect()
     }
 
     /// Decides what strikes a request, and counts it.
@@ -252,8 +276,13 @@ mod tests {
         let strikes = |seed| {
             let mut faults = Faults::new(seed);
             let fault = Fault::always(FaultMatch::default(), FaultKind::DropBeforeEffect);
-            faults.add(Fault { probability: 0.3, ..fault });
-            (0..1_000).map(|_| faults.plan("GET", "/").kind.is_some()).collect::<Vec<_>>()
+            faults.add(Fault {
+                probability: 0.3,
+                ..fault
+            });
+            (0..1_000)
+                .map(|_| faults.plan("GET", "/").kind.is_some())
+                .collect::<Vec<_>>()
         };
         assert_eq!(strikes(7), strikes(7));
         assert_ne!(strikes(7), strikes(8));

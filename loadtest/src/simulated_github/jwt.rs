@@ -29,11 +29,17 @@ pub(crate) fn verify(token: &str, apps: &[AppSeed], now_s: i64) -> Result<u64, F
     };
     let header = decode(header).ok_or_else(undecodable)?;
     let claims = decode(claims).ok_or_else(undecodable)?;
-    let signed = URL_SAFE_NO_PAD.decode(signature).is_ok_and(|bytes| !bytes.is_empty());
+    let signed = URL_SAFE_NO_PAD
+        .decode(signature)
+        .is_ok_and(|bytes| !bytes.is_empty());
     if header["alg"] != "RS256" || !signed {
         return Err(undecodable());
     }
-    let seconds = |claim: &str| claims[claim].as_i64().or(claims[claim].as_f64().map(|s| s as i64));
+    let seconds = |claim: &str| {
+        claims[claim]
+            .as_i64()
+            .or(claims[claim].as_f64().map(|s| s as i64))
+    };
     match seconds("exp") {
         Some(expiry) if expiry > now_s + MAXIMUM_LIFETIME_S + CLOCK_SKEW_S => {
             let message = "'Expiration time' claim ('exp') is too far in the future";

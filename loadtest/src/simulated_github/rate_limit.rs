@@ -43,8 +43,13 @@ pub(crate) struct RateLimits {
 
 impl RateLimits {
     pub(crate) fn new(window: Duration) -> Self {
-        let window_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX / 2).max(1);
-        Self { window_s, buckets: HashMap::new() }
+        let window_s = i64::try_from(window.as_secs())
+            .unwrap_or(i64::MAX / 2)
+            .max(1);
+        Self {
+            window_s,
+            buckets: HashMap::new(),
+        }
     }
 
     fn bucket(&mut self, name: &str, now: DateTime<Utc>) -> &mut Bucket {
@@ -62,7 +67,11 @@ impl RateLimits {
 
     pub(crate) fn standing(&mut self, name: &str, limit: u32, now: DateTime<Utc>) -> Standing {
         let bucket = self.bucket(name, now);
-        Standing { limit, used: bucket.used, reset_s: bucket.reset_s }
+        Standing {
+            limit,
+            used: bucket.used,
+            reset_s: bucket.reset_s,
+        }
     }
 
     /// Counts a request; `Err` if none is left.
@@ -75,7 +84,11 @@ impl RateLimits {
         let bucket = self.bucket(name, now);
         let is_free = bucket.used < limit;
         bucket.used += u32::from(is_free);
-        let standing = Standing { limit, used: bucket.used, reset_s: bucket.reset_s };
+        let standing = Standing {
+            limit,
+            used: bucket.used,
+            reset_s: bucket.reset_s,
+        };
         if is_free { Ok(standing) } else { Err(standing) }
     }
 
@@ -122,7 +135,14 @@ mod tests {
         assert!(limits.charge("a", 1, start).is_ok());
         let later = start + Duration::from_secs(10);
         let standing = limits.charge("a", 1, later).expect("a new window");
-        assert_eq!(standing, Standing { limit: 1, used: 1, reset_s: 20 });
+        assert_eq!(
+            standing,
+            Standing {
+                limit: 1,
+                used: 1,
+                reset_s: 20
+            }
+        );
         assert_eq!(standing.remaining(), 0);
     }
 }

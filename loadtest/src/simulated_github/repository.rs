@@ -94,7 +94,10 @@ impl Repository {
         };
         let mut edits = Vec::new();
         for (path, content) in &seed.files {
-            let oid = repository.objects.insert_blob(Bytes::from(content.clone().into_bytes())).oid;
+            let oid = repository
+                .objects
+                .insert_blob(Bytes::from(content.clone().into_bytes()))
+                .oid;
             edits.push(put_file(path, oid));
         }
         // A fixed date makes the first commit of equal seeds equal.
@@ -142,9 +145,13 @@ impl Repository {
             return self.branch(&self.place.default_branch);
         }
         let short = text.strip_prefix("refs/").unwrap_or(text);
-        [format!("refs/{short}"), format!("refs/heads/{short}"), format!("refs/tags/{short}")]
-            .iter()
-            .find_map(|name| self.refs.get(name).copied())
+        [
+            format!("refs/{short}"),
+            format!("refs/heads/{short}"),
+            format!("refs/tags/{short}"),
+        ]
+        .iter()
+        .find_map(|name| self.refs.get(name).copied())
     }
 
     /// The tree of a commit that is known to be stored.
@@ -158,9 +165,9 @@ impl Repository {
         edits: &[Edit],
     ) -> Result<Inserted, Failure> {
         tree::build(&mut self.objects, base, edits).map_err(|error| match error {
-            EditError::MalformedPath(path) => {
-                Failure::unprocessable(format!("tree.path contains a malformed path component: {path}"))
-            }
+            EditError::MalformedPath(path) => Failure::unprocessable(format!(
+                "tree.path contains a malformed path component: {path}"
+            )),
             EditError::AbsentPath(_) => Failure::unprocessable("GitRPC::BadObjectState"),
         })
     }
@@ -192,11 +199,21 @@ impl Repository {
 }
 
 pub(crate) fn put_file(path: &str, oid: Oid) -> Edit {
-    Edit { path: path.to_owned(), change: Change::Put { mode: Mode::File, oid } }
+    Edit {
+        path: path.to_owned(),
+        change: Change::Put {
+            mode: Mode::File,
+            oid,
+        },
+    }
 }
 
 /// The signature that GitHub makes up for an account.
 pub(crate) fn signature(login: &str, when: DateTime<Utc>) -> Signature {
     let email = format!("{login}@users.noreply.github.com");
-    Signature { name: login.to_owned(), email, when: when.fixed_offset() }
+    Signature {
+        name: login.to_owned(),
+        email,
+        when: when.fixed_offset(),
+    }
 }

@@ -32,12 +32,21 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn count(&mut self, route: String, status: u16) {
-        *self.responses.entry(route).or_default().entry(status).or_default() += 1;
+        *self
+            .responses
+            .entry(route)
+            .or_default()
+            .entry(status)
+            .or_default() += 1;
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
         Stats {
-            responses: self.responses.iter().map(|(key, by)| (key.clone(), by.clone())).collect(),
+            responses: self
+                .responses
+                .iter()
+                .map(|(key, by)| (key.clone(), by.clone()))
+                .collect(),
             connections_dropped: self.connections_dropped,
             ..Stats::default()
         }

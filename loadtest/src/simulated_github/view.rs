@@ -30,7 +30,11 @@ pub(crate) fn node_id(kind: &str, id: u64) -> String {
 
 pub(crate) fn user(base_url: &str, login: &str) -> Value {
     let id = stable_id(login);
-    let kind = if login.ends_with("[bot]") { "Bot" } else { "User" };
+    let kind = if login.ends_with("[bot]") {
+        "Bot"
+    } else {
+        "User"
+    };
     json!({
         "login": login,
         "id": id,
@@ -45,7 +49,9 @@ pub(crate) fn user(base_url: &str, login: &str) -> Value {
 }
 
 pub(crate) fn repository(place: &Place, pushed_at: DateTime<Utc>, access: Access) -> Value {
-    let Place { id, owner, name, .. } = place;
+    let Place {
+        id, owner, name, ..
+    } = place;
     let is_private = place.visibility == Visibility::Private;
     json!({
         "id": id,

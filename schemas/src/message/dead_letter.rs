@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 pub struct DeadLetter {
     /// Why it is here.
     pub reason: DeadLetterReason,
-    /// The worker kind whose job it was; none for a webhook delivery.
+    /// The worker kind whose job it was; none for a webhook delivery or a batch of history.
     #[serde(default)]
     pub kind: Option<WorkerKind>,
     /// The job, where it could be decoded.
@@ -45,6 +45,8 @@ pub enum DeadLetterReason {
     DeliveriesExhausted,
     /// A webhook delivery could not be routed.
     Unroutable,
+    /// The database will never take a batch of history.
+    Unwritable,
 }
 
 impl DeadLetterReason {
@@ -56,6 +58,7 @@ impl DeadLetterReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::DeliveriesExhausted => "deliveries_exhausted",
             Self::Unroutable => "unroutable",
+            Self::Unwritable => "unwritable",
         }
     }
 }

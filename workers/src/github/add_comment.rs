@@ -57,7 +57,12 @@ pub(super) async fn run(
     if params.body.trim().is_empty() {
         return Err(invalid("`body` is empty".to_owned()));
     }
-    let work = Work { client, call, repository, number: params.number };
+    let work = Work {
+        client,
+        call,
+        repository,
+        number: params.number,
+    };
     super::stop_if_cancelled(call)?;
     let mut comments = work.find().await?;
     if comments.is_empty() {
@@ -92,7 +97,12 @@ impl Work<'_> {
 
     /// One page of the comments, oldest first, and the number of the last page.
     async fn page(&self, page: usize) -> Result<(Vec<Comment>, usize), ToolError> {
-        let Self { client, repository, number, .. } = self;
+        let Self {
+            client,
+            repository,
+            number,
+            ..
+        } = self;
         let path = format!("issues/{number}/comments?per_page={PAGE_COMMENTS}&page={page}");
         let request = Request::get(repository.path(&path)).about(self.subject());
         let response = client.send(repository, request).await?;
@@ -101,7 +111,9 @@ impl Work<'_> {
     }
 
     async fn write(&self, text: &str) -> Result<Comment, ToolError> {
-        let path = self.repository.path(&format!("issues/{}/comments", self.number));
+        let path = self
+            .repository
+            .path(&format!("issues/{}/comments", self.number));
         let body = json!({ "body": marker::mark(text, &self.call.idempotency_key) });
         let request = Request::post(path, &body).about(self.subject());
         self.client.send(&self.repository, request).await?.json()
@@ -111,10 +123,15 @@ impl Work<'_> {
         comments.sort_unstable_by_key(|comment| comment.id);
         let mut comments = comments.into_iter();
         let Some(oldest) = comments.next() else {
-            return Err(ToolError::retryable("github.bad_response", "GitHub lost the comment"));
+            return Err(ToolError::retryable(
+                "github.bad_response",
+                "GitHub lost the comment",
+            ));
         };
         for later in comments {
-            let path = self.repository.path(&format!("issues/comments/{}", later.id));
+            let path = self
+                .repository
+                .path(&format!("issues/comments/{}", later.id));
             let request =
                 Request::delete(path).about(format!("comment {} of {}", later.id, self.repository));
             let response = self.client.send(&self.repository, request).await?;
@@ -138,10 +155,16 @@ impl Work<'_> {
 /// The number in the link to the last page. GitHub sends none with the last page itself.
 fn last_page(headers: &HeaderMap) -> Option<usize> {
     let links = headers.get(LINK)?.to_str().ok()?;
-    let last = links.split(',').find(|link| link.contains("rel=\"last\""))?;
+    let last = links
+        .split(',')
+        .find(|link| link.contains("rel=\"last\""))?;
     let address = last.split_once('<')?.1.split_once('>')?.0;
     let query = address.split_once('?')?.1;
-    query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("page="))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -158,7 +181,10 @@ mod tests {
                      <https://api.github.com/x?per_page=100&page=17>; rel=\"last\"";
         headers.insert(LINK, HeaderValue::from_static(links));
         assert_eq!(last_page(&headers), Some(17));
-        headers.insert(LINK, HeaderValue::from_static("<https://x/?page=1>; rel=\"prev\""));
+        headers.insert(
+            LINK,
+            HeaderValue::from_static("<https://x/?page=1>; rel=\"prev\""),
+        );
         assert_eq!(last_page(&headers), None);
         headers.insert(LINK, HeaderValue::from_static("nonsense rel=\"last\""));
         assert_eq!(last_page(&headers), None);

@@ -30,7 +30,10 @@ impl Repository {
                 "`{name:.120}` is not the name of a repository on GitHub"
             )));
         }
-        Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
+        Ok(Self {
+            owner: owner.to_owned(),
+            name: name.to_owned(),
+        })
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -52,7 +55,9 @@ impl std::fmt::Display for Repository {
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= NAME_MAX_CHARS
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// Checks the name of a branch by the rules of `git check-ref-format`.
@@ -68,12 +73,16 @@ pub(super) fn check_branch(parameter: &str, branch: &str) -> Result<(), ToolErro
         && !branch.ends_with('.')
         && !branch.contains("..")
         && !branch.contains("@{")
-        && !branch.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c))
+        && !branch
+            .chars()
+            .any(|c| c.is_control() || " ~^:?*[\\".contains(c))
         && branch.split('/').all(component_is_fine);
     if is_fine {
         Ok(())
     } else {
-        Err(invalid(format!("`{parameter}`: `{branch:.300}` is not a valid name of a branch")))
+        Err(invalid(format!(
+            "`{parameter}`: `{branch:.300}` is not a valid name of a branch"
+        )))
     }
 }
 

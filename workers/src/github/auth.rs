@@ -85,9 +85,16 @@ impl Authentication {
                     return Err(Error::Token);
                 }
                 let header = bearer(token).ok_or(Error::Token)?;
-                Ok(Self::Token(Personal { header, user: OnceCell::new() }))
+                Ok(Self::Token(Personal {
+                    header,
+                    user: OnceCell::new(),
+                }))
             }
-            Auth::App { app_id, private_key_pem, installation_id } => {
+            Auth::App {
+                app_id,
+                private_key_pem,
+                installation_id,
+            } => {
                 let pem = private_key_pem.expose_secret().as_bytes();
                 let key = EncodingKey::from_rsa_pem(pem).map_err(Error::PrivateKey)?;
                 Ok(Self::App(App {
@@ -148,9 +155,10 @@ impl Authentication {
                 let request = Request::get("/rate_limit".to_owned()).about("the token");
                 Ok((request, token.header.clone()))
             }
-            Self::App(app) => {
-                Ok((Request::get("/app".to_owned()).about("the GitHub App"), app.jwt()?))
-            }
+            Self::App(app) => Ok((
+                Request::get("/app".to_owned()).about("the GitHub App"),
+                app.jwt()?,
+            )),
         }
     }
 
@@ -167,7 +175,10 @@ impl Authentication {
         let user = author.user.as_ref();
         match self {
             Self::Token(token) => {
-                let own = token.user.get_or_try_init(|| token.ask_user(transport)).await?;
+                let own = token
+                    .user
+                    .get_or_try_init(|| token.ask_user(transport))
+                    .await?;
                 Ok(own.is_none() || *own == user.map(|user| user.id))
             }
             Self::App(app) => Ok(match &author.performed_via_github_app {
@@ -181,7 +192,9 @@ impl Authentication {
 impl Personal {
     async fn ask_user(&self, transport: &Transport) -> Result<Option<u64>, ToolError> {
         let request = Request::get("/user".to_owned()).about("the token's user");
-        let response = transport.exchange(&request, &self.header, "github.token").await?;
+        let response = transport
+            .exchange(&request, &self.header, "github.token")
+            .await?;
         match response.status() {
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
             _ => response.json::<User>().map(|user| Some(user.id)),
@@ -237,9 +250,13 @@ impl App {
         let installation = match self.installation {
             Some(id) => id,
             None => {
-                let request = Request::get(repository.path("installation"))
-                    .about(format!("the installation of the GitHub App on {repository}"));
-                self.ask(transport, &request, &jwt).await?.json::<Installation>()?.id
+                let request = Request::get(repository.path("installation")).about(format!(
+                    "the installation of the GitHub App on {repository}"
+                ));
+                self.ask(transport, &request, &jwt)
+                    .await?
+                    .json::<Installation>()?
+                    .id
             }
         };
         let path = format!("/app/installations/{installation}/access_tokens");
@@ -253,7 +270,10 @@ impl App {
             )
         })?;
         tracing::debug!(installation, expires_at = %fetched.expires_at, "installation token fetched");
-        Ok(Token { header, expires_at: fetched.expires_at })
+        Ok(Token {
+            header,
+            expires_at: fetched.expires_at,
+        })
     }
 
     async fn ask(
@@ -266,9 +286,15 @@ impl App {
     }
 
     fn jwt(&self) -> Result<HeaderValue, ToolError> {
-        create_jwt(self.id, &self.key).ok().and_then(|jwt| bearer(&jwt)).ok_or_else(|| {
-            ToolError::permanent("github.unauthorized", "`github.private_key_pem` cannot sign")
-        })
+        create_jwt(self.id, &self.key)
+            .ok()
+            .and_then(|jwt| bearer(&jwt))
+            .ok_or_else(|| {
+                ToolError::permanent(
+                    "github.unauthorized",
+                    "`github.private_key_pem` cannot sign",
+                )
+            })
     }
 }
 

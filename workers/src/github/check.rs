@@ -36,18 +36,27 @@ impl Github {
             Err(error) => (Err(error.clone()), Err(error)),
             Ok(response) => (answers(&response), accepts(&response)),
         };
-        vec![report("github_api", took, api), report("authentication", took, authentication)]
+        vec![
+            report("github_api", took, api),
+            report("authentication", took, authentication),
+        ]
     }
 
     async fn probe(&self) -> Result<Response, ToolError> {
         let (transport, authentication) = (self.client.transport(), self.client.authentication());
         let (request, header) = authentication.probe()?;
-        transport.exchange(&request, &header, authentication.configuration_key()).await
+        transport
+            .exchange(&request, &header, authentication.configuration_key())
+            .await
     }
 }
 
 fn answers(response: &Response) -> Result<(), ToolError> {
-    if response.status().is_server_error() { Err(response.error()) } else { Ok(()) }
+    if response.status().is_server_error() {
+        Err(response.error())
+    } else {
+        Ok(())
+    }
 }
 
 fn accepts(response: &Response) -> Result<(), ToolError> {
@@ -60,9 +69,10 @@ fn accepts(response: &Response) -> Result<(), ToolError> {
 fn report(name: &str, took: Duration, result: Result<(), ToolError>) -> DependencyCheck {
     let (status, message) = match result {
         Err(error) => (DependencyStatus::Error, Some(error.error.message)),
-        Ok(()) if took > SLOW_AFTER => {
-            (DependencyStatus::Warning, Some(format!("it took {} ms to answer", took.as_millis())))
-        }
+        Ok(()) if took > SLOW_AFTER => (
+            DependencyStatus::Warning,
+            Some(format!("it took {} ms to answer", took.as_millis())),
+        ),
         Ok(()) => (DependencyStatus::Ok, None),
     };
     DependencyCheck {

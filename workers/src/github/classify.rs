@@ -46,7 +46,13 @@ pub(super) struct Refusal<'a> {
 
 /// The class, code and message of `refusal`; `now` counts where GitHub sent no date.
 pub(super) fn classify(refusal: Refusal<'_>, now: DateTime<Utc>) -> ToolError {
-    let Refusal { status, headers, subject, credential, .. } = refusal;
+    let Refusal {
+        status,
+        headers,
+        subject,
+        credential,
+        ..
+    } = refusal;
     let said = said(refusal.body);
     match status {
         StatusCode::UNAUTHORIZED => ToolError::permanent(
@@ -96,7 +102,12 @@ pub(super) fn classify(refusal: Refusal<'_>, now: DateTime<Utc>) -> ToolError {
 
 /// The error if the 403 or 429 is about a limit.
 fn rate_limit(refusal: Refusal<'_>, said: &str, now: DateTime<Utc>) -> Option<ToolError> {
-    let Refusal { status, headers, subject, .. } = refusal;
+    let Refusal {
+        status,
+        headers,
+        subject,
+        ..
+    } = refusal;
     if let Some(wait) = retry_after(headers) {
         return Some(secondary_limit(subject, said, wait));
     }
@@ -148,9 +159,15 @@ pub(super) fn said(body: &[u8]) -> String {
     let Ok(json) = serde_json::from_slice::<Value>(body) else {
         return quote(&String::from_utf8_lossy(body));
     };
-    let message = json.get("message").and_then(Value::as_str).unwrap_or("no message");
+    let message = json
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or("no message");
     let mut said = quote(message);
-    let details = json.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let details = json
+        .get("errors")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     for detail in details.iter().take(DETAILS_MAX) {
         said.push_str("; ");
         said.push_str(&quote(&describe(detail)));
@@ -161,7 +178,12 @@ pub(super) fn said(body: &[u8]) -> String {
 /// One entry of `errors`: a text, or an object with a message or with a field and a code.
 fn describe(detail: &Value) -> String {
     let text = |name: &str| detail.get(name).and_then(Value::as_str);
-    match (detail.as_str(), text("message"), text("field"), text("code")) {
+    match (
+        detail.as_str(),
+        text("message"),
+        text("field"),
+        text("code"),
+    ) {
         (Some(message), ..) | (None, Some(message), ..) => message.to_owned(),
         (None, None, Some(field), Some(code)) => format!("`{field}` is {code}"),
         _ => detail.to_string(),
@@ -188,7 +210,9 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
 /// GitHub's own clock, by which it also tells the reset time.
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     let date = headers.get(DATE)?.to_str().ok()?;
-    DateTime::parse_from_rfc2822(date).ok().map(|date| date.to_utc())
+    DateTime::parse_from_rfc2822(date)
+        .ok()
+        .map(|date| date.to_utc())
 }
 
 #[cfg(test)]
@@ -224,7 +248,7 @@ mod tests {
         let used_up = |reset| vec![("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset)];
         let secondary = r#"{"message":"You have exceeded a secondary rate limit."}"#;
         let plain = r#"{"message":"no"}"#;
-        let table: Vec<(u16, Vec<(&'static str, &str)>, &str, ErrorClass, &str, Option<u64>)> = vec![
+        let table = vec![
             (301, vec![], plain, Permanent, "github.moved", None),
             (307, vec![], plain, Permanent, "github.moved", None),
             (400, vec![], plain, Permanent, "github.refused", None),
@@ -238,11 +262,46 @@ mod tests {
                 "github.forbidden",
                 None,
             ),
-            (403, used_up(&reset), plain, RateLimited, "github.rate_limit", Some(121)),
-            (403, used_up(&past), plain, RateLimited, "github.rate_limit", Some(1)),
-            (403, used_up(&far), plain, RateLimited, "github.rate_limit", Some(3660)),
-            (403, used_up("soon"), plain, RateLimited, "github.rate_limit", Some(60)),
-            (429, used_up(&reset), plain, RateLimited, "github.rate_limit", Some(121)),
+            (
+                403,
+                used_up(&reset),
+                plain,
+                RateLimited,
+                "github.rate_limit",
+                Some(121),
+            ),
+            (
+                403,
+                used_up(&past),
+                plain,
+                RateLimited,
+                "github.rate_limit",
+                Some(1),
+            ),
+            (
+                403,
+                used_up(&far),
+                plain,
+                RateLimited,
+                "github.rate_limit",
+                Some(3660),
+            ),
+            (
+                403,
+                used_up("soon"),
+                plain,
+                RateLimited,
+                "github.rate_limit",
+                Some(60),
+            ),
+            (
+                429,
+                used_up(&reset),
+                plain,
+                RateLimited,
+                "github.rate_limit",
+                Some(121),
+            ),
             (
                 403,
                 vec![("retry-after", "7")],
@@ -251,8 +310,22 @@ mod tests {
                 "github.secondary_rate_limit",
                 Some(7),
             ),
-            (403, vec![], secondary, RateLimited, "github.secondary_rate_limit", Some(60)),
-            (429, vec![], plain, RateLimited, "github.secondary_rate_limit", Some(60)),
+            (
+                403,
+                vec![],
+                secondary,
+                RateLimited,
+                "github.secondary_rate_limit",
+                Some(60),
+            ),
+            (
+                429,
+                vec![],
+                plain,
+                RateLimited,
+                "github.secondary_rate_limit",
+                Some(60),
+            ),
             (
                 429,
                 vec![("retry-after", "30")],
@@ -266,14 +339,32 @@ mod tests {
             (410, vec![], plain, Permanent, "github.refused", None),
             (422, vec![], plain, Permanent, "github.invalid", None),
             (500, vec![], plain, Retryable, "github.unavailable", None),
-            (502, vec![], "<html>bad gateway</html>", Retryable, "github.unavailable", None),
-            (503, vec![("retry-after", "20")], "", Retryable, "github.unavailable", Some(20)),
+            (
+                502,
+                vec![],
+                "<html>bad gateway</html>",
+                Retryable,
+                "github.unavailable",
+                None,
+            ),
+            (
+                503,
+                vec![("retry-after", "20")],
+                "",
+                Retryable,
+                "github.unavailable",
+                Some(20),
+            ),
         ];
         for (status, headers, body, class, code, wait) in table {
             let error = classified(status, &headers, body);
             assert_eq!(error.error.class, class, "{status} {headers:?}");
             assert_eq!(error.error.code, code, "{status} {headers:?}");
-            assert_eq!(error.retry_after, wait.map(Duration::from_secs), "{status} {headers:?}");
+            assert_eq!(
+                error.retry_after,
+                wait.map(Duration::from_secs),
+                "{status} {headers:?}"
+            );
         }
     }
 
@@ -293,12 +384,16 @@ mod tests {
 
     #[test]
     fn messages_name_the_subject_the_key_and_the_permission() {
-        let message = classified(401, &[], r#"{"message":"Bad credentials"}"#).error.message;
+        let message = classified(401, &[], r#"{"message":"Bad credentials"}"#)
+            .error
+            .message;
         assert!(
             message.contains("`github.token`") && message.contains("Bad credentials"),
             "{message}"
         );
-        let message = classified(404, &[], r#"{"message":"Not Found"}"#).error.message;
+        let message = classified(404, &[], r#"{"message":"Not Found"}"#)
+            .error
+            .message;
         assert!(message.contains("issue 7 of octo/demo"), "{message}");
         let needed = [("x-accepted-github-permissions", "issues=write")];
         let message = classified(403, &needed, "{}").error.message;

@@ -48,15 +48,30 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn get(path: String) -> Self {
-        Self { method: Method::GET, path, body: None, subject: String::new() }
+        Self {
+            method: Method::GET,
+            path,
+            body: None,
+            subject: String::new(),
+        }
     }
 
     pub(super) fn delete(path: String) -> Self {
-        Self { method: Method::DELETE, path, body: None, subject: String::new() }
+        Self {
+            method: Method::DELETE,
+            path,
+            body: None,
+            subject: String::new(),
+        }
     }
 
     pub(super) fn new(method: Method, path: String, body: &impl Serialize) -> Self {
-        Self { method, path, body: Some(serde_json::to_vec(body)), subject: String::new() }
+        Self {
+            method,
+            path,
+            body: Some(serde_json::to_vec(body)),
+            subject: String::new(),
+        }
     }
 
     pub(super) fn post(path: String, body: &impl Serialize) -> Self {
@@ -97,7 +112,10 @@ impl Response {
     /// Whether GitHub refused with `status` and `words` among its own, in any case.
     pub(super) fn is_refusal(&self, status: StatusCode, words: &str) -> bool {
         self.status == status
-            && self.said().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
+            && self
+                .said()
+                .to_ascii_lowercase()
+                .contains(&words.to_ascii_lowercase())
     }
 
     /// GitHub's own words about a refusal.
@@ -122,7 +140,11 @@ impl Response {
     /// # Errors
     /// The refusal.
     pub(super) fn accepted(&self) -> Result<(), ToolError> {
-        if self.status.is_success() { Ok(()) } else { Err(self.error()) }
+        if self.status.is_success() {
+            Ok(())
+        } else {
+            Err(self.error())
+        }
     }
 
     /// The body of a success.
@@ -133,8 +155,10 @@ impl Response {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ToolError> {
         self.accepted()?;
         serde_json::from_slice(&self.body).map_err(|error| {
-            let message =
-                format!("GitHub's answer about {} is not understood: {error}", self.subject);
+            let message = format!(
+                "GitHub's answer about {} is not understood: {error}",
+                self.subject
+            );
             ToolError::retryable("github.bad_response", message)
         })
     }
@@ -150,7 +174,10 @@ pub(super) struct Transport {
 
 impl Transport {
     fn new(base_url: Option<&str>) -> Result<Self, Error> {
-        let base_url = base_url.unwrap_or(DEFAULT_BASE_URL).trim_end_matches('/').to_owned();
+        let base_url = base_url
+            .unwrap_or(DEFAULT_BASE_URL)
+            .trim_end_matches('/')
+            .to_owned();
         let uri: Uri = base_url.parse().map_err(|_| Error::BaseUrl)?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         let is_plain = uri.query().is_none() && !base_url.contains('#');
@@ -199,13 +226,19 @@ impl Transport {
         configuration_key: &'static str,
     ) -> Result<Response, ToolError> {
         let subject = &request.subject;
-        let sent = self.octocrab.execute(self.http_request(request, credential)?).await;
+        let sent = self
+            .octocrab
+            .execute(self.http_request(request, credential)?)
+            .await;
         let response = sent.map_err(|error| {
             let failed = ToolError::retryable(
                 "github.network",
                 format!("GitHub could not be reached about {subject}"),
             );
-            ToolError { error: failed.error.with_causes_of(&error), ..failed }
+            ToolError {
+                error: failed.error.with_causes_of(&error),
+                ..failed
+            }
         })?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, RESPONSE_MAX_BYTES).collect().await.map_err(|error| {
@@ -303,14 +336,20 @@ impl Client {
         request: Request,
     ) -> Result<Response, ToolError> {
         let key = self.authentication.configuration_key();
-        let header = self.authentication.header(&self.transport, repository).await?;
+        let header = self
+            .authentication
+            .header(&self.transport, repository)
+            .await?;
         let response = self.transport.exchange(&request, &header, key).await?;
         if response.status != StatusCode::UNAUTHORIZED
             || !self.authentication.forget(repository, &header).await
         {
             return Ok(response);
         }
-        let header = self.authentication.header(&self.transport, repository).await?;
+        let header = self
+            .authentication
+            .header(&self.transport, repository)
+            .await?;
         self.transport.exchange(&request, &header, key).await
     }
 

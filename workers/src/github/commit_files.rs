@@ -96,7 +96,12 @@ pub(super) async fn run(
 ) -> Result<CommitOutput, ToolError> {
     let repository = Repository::new(&params.owner, &params.repo)?;
     check(&params)?;
-    let work = Work { client, call, repository, params: &params };
+    let work = Work {
+        client,
+        call,
+        repository,
+        params: &params,
+    };
     let head = match work.branch().await? {
         Branch::Done(output) => return Ok(output),
         Branch::Head(head) => head,
@@ -108,7 +113,10 @@ pub(super) async fn run(
         // learn that there is none.
         return Err(ToolError::permanent(
             "github.no_changes",
-            format!("branch `{}` of {} has these files already", params.branch, work.repository),
+            format!(
+                "branch `{}` of {} has these files already",
+                params.branch, work.repository
+            ),
         ));
     }
     let commit = work.create_commit(&head, &tree).await?;
@@ -118,12 +126,20 @@ pub(super) async fn run(
 impl Work<'_> {
     /// Looks at the newest commits of the branch.
     async fn branch(&self) -> Result<Branch, ToolError> {
-        let Self { client, repository, params, call } = self;
+        let Self {
+            client,
+            repository,
+            params,
+            call,
+        } = self;
         super::stop_if_cancelled(call)?;
         let Some(reference) = git::branch(client, repository, &params.branch).await? else {
             return Err(ToolError::permanent(
                 "github.not_found",
-                format!("{repository} has no branch `{}` that is visible", params.branch),
+                format!(
+                    "{repository} has no branch `{}` that is visible",
+                    params.branch
+                ),
             ));
         };
         let head = reference.object.sha;
@@ -131,7 +147,10 @@ impl Work<'_> {
         let request = Request::get(repository.path(&path)).about(self.subject());
         let commits: Vec<Listed> = client.send(repository, request).await?.json()?;
         let key = &call.idempotency_key;
-        if let Some(done) = commits.iter().find(|c| marker::has_trailer(&c.commit.message, key)) {
+        if let Some(done) = commits
+            .iter()
+            .find(|c| marker::has_trailer(&c.commit.message, key))
+        {
             return Ok(Branch::Done(CommitOutput {
                 commit_sha: done.sha.clone(),
                 commit_url: done.html_url.clone(),
@@ -139,18 +158,27 @@ impl Work<'_> {
                 files_changed: params.files.len(),
             }));
         }
-        commits.into_iter().find(|c| c.sha == head).map(Branch::Head).ok_or_else(|| {
-            let message =
-                format!("GitHub lists the commits of {} without its head", self.subject());
-            ToolError::retryable("github.bad_response", message)
-        })
+        commits
+            .into_iter()
+            .find(|c| c.sha == head)
+            .map(Branch::Head)
+            .ok_or_else(|| {
+                let message = format!(
+                    "GitHub lists the commits of {} without its head",
+                    self.subject()
+                );
+                ToolError::retryable("github.bad_response", message)
+            })
     }
 
     fn check_expected(&self, head: &str) -> Result<(), ToolError> {
         match &self.params.expected_head {
             Some(expected) if !expected.eq_ignore_ascii_case(head) => Err(ToolError::permanent(
                 "github.conflict",
-                format!("{} is at {head}, not at the expected {expected:.80}", self.subject()),
+                format!(
+                    "{} is at {head}, not at the expected {expected:.80}",
+                    self.subject()
+                ),
             )),
             _ => Ok(()),
         }
@@ -197,7 +225,12 @@ impl Work<'_> {
 
     async fn create_commit(&self, head: &Listed, tree: &str) -> Result<Created, ToolError> {
         super::stop_if_cancelled(self.call)?;
-        let parent_date = head.commit.committer.as_ref().and_then(|c| c.date).unwrap_or_default();
+        let parent_date = head
+            .commit
+            .committer
+            .as_ref()
+            .and_then(|c| c.date)
+            .unwrap_or_default();
         let date = (parent_date + TimeDelta::seconds(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
         let signature = json!({ "name": AUTHOR_NAME, "email": AUTHOR_EMAIL, "date": date });
         let body = json!({
@@ -235,8 +268,11 @@ impl Work<'_> {
             Branch::Done(output) => Ok(output),
             Branch::Head(head) => {
                 self.check_expected(&head.sha)?;
-                let message =
-                    format!("{} moved to {} while the commit was made", self.subject(), head.sha);
+                let message = format!(
+                    "{} moved to {} while the commit was made",
+                    self.subject(),
+                    head.sha
+                );
                 Err(ToolError::retryable("github.conflict", message))
             }
         }
@@ -261,7 +297,13 @@ fn check(params: &CommitFilesParams) -> Result<(), ToolError> {
         return Err(invalid("`files` is empty".to_owned()));
     }
     let mut seen = std::collections::HashSet::new();
-    for FileChange { path, content, encoding, .. } in &params.files {
+    for FileChange {
+        path,
+        content,
+        encoding,
+        ..
+    } in &params.files
+    {
         let part_is_fine =
             |part: &str| !matches!(part, "" | "." | "..") && !part.eq_ignore_ascii_case(".git");
         if path.contains('\0') || !path.split('/').all(part_is_fine) {
@@ -275,7 +317,9 @@ fn check(params: &CommitFilesParams) -> Result<(), ToolError> {
         if let (Some(content), FileEncoding::Base64) = (content, encoding)
             && BASE64_STANDARD.decode(content).is_err()
         {
-            return Err(invalid(format!("`files`: the content of `{path:.300}` is not base64")));
+            return Err(invalid(format!(
+                "`files`: the content of `{path:.300}` is not base64"
+            )));
         }
     }
     Ok(())

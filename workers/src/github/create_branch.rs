@@ -47,7 +47,10 @@ pub(super) async fn run(
     if response.is_refusal(StatusCode::UNPROCESSABLE_ENTITY, "object does not exist") {
         return Err(ToolError::permanent(
             "github.not_found",
-            format!("`from`: {repository} has no branch and no commit `{}`", params.from),
+            format!(
+                "`from`: {repository} has no branch and no commit `{}`",
+                params.from
+            ),
         ));
     }
     let created: git::Reference = response.json()?;

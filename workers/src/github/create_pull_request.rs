@@ -56,7 +56,13 @@ pub(super) async fn run(
     if params.title.trim().is_empty() {
         return Err(invalid("`title` is empty".to_owned()));
     }
-    let work = Work { client, call, repository, params: &params, head };
+    let work = Work {
+        client,
+        call,
+        repository,
+        params: &params,
+        head,
+    };
     super::stop_if_cancelled(call)?;
     let pull_request = match work.find("all").await? {
         Found::Ours(found) => found,
@@ -100,12 +106,20 @@ impl Work<'_> {
         let ours = |pull: &PullRequest| marker::is_marked(pull.body.as_deref().unwrap_or(""), key);
         Ok(match listed.iter().position(ours) {
             Some(at) => Found::Ours(listed.swap_remove(at)),
-            None => listed.first().map_or(Found::None, |other| Found::Other(other.number)),
+            None => listed
+                .first()
+                .map_or(Found::None, |other| Found::Other(other.number)),
         })
     }
 
     async fn open(&self) -> Result<PullRequest, ToolError> {
-        let Self { client, repository, params, call, .. } = self;
+        let Self {
+            client,
+            repository,
+            params,
+            call,
+            ..
+        } = self;
         let body = json!({
             "title": params.title,
             "head": params.head,
@@ -115,7 +129,10 @@ impl Work<'_> {
         });
         let request = Request::post(repository.path("pulls"), &body).about(self.subject());
         let response = client.send(repository, request).await?;
-        if response.is_refusal(StatusCode::UNPROCESSABLE_ENTITY, "pull request already exists") {
+        if response.is_refusal(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "pull request already exists",
+        ) {
             return self.existing().await;
         }
         if response.is_refusal(StatusCode::UNPROCESSABLE_ENTITY, "no commits between") {
@@ -156,14 +173,22 @@ impl Work<'_> {
             return Ok(());
         }
         let path = self.repository.path(&format!("issues/{number}/labels"));
-        let request = Request::post(path, &json!({ "labels": self.params.labels }))
-            .about(format!("the labels of pull request {number} of {}", self.repository));
-        self.client.send(&self.repository, request).await?.accepted()
+        let request = Request::post(path, &json!({ "labels": self.params.labels })).about(format!(
+            "the labels of pull request {number} of {}",
+            self.repository
+        ));
+        self.client
+            .send(&self.repository, request)
+            .await?
+            .accepted()
     }
 
     fn subject(&self) -> String {
         let CreatePullRequestParams { head, base, .. } = self.params;
-        format!("the pull request from `{head}` to `{base}` of {}", self.repository)
+        format!(
+            "the pull request from `{head}` to `{base}` of {}",
+            self.repository
+        )
     }
 }
 

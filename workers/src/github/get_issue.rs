@@ -57,7 +57,11 @@ pub(super) async fn run(
         title: issue.title,
         body: issue.body.unwrap_or_default(),
         state: issue.state,
-        labels: issue.labels.into_iter().filter_map(Label::into_name).collect(),
+        labels: issue
+            .labels
+            .into_iter()
+            .filter_map(Label::into_name)
+            .collect(),
         created_at: issue.created_at,
         updated_at: issue.updated_at,
         html_url: issue.html_url,

@@ -32,13 +32,21 @@ fn marker(key: &str) -> String {
 /// one.
 pub(super) fn with_trailer(message: &str, key: &str) -> String {
     let message = message.trim_end();
-    let gap = if ends_with_trailers(message) { "\n" } else { "\n\n" };
+    let gap = if ends_with_trailers(message) {
+        "\n"
+    } else {
+        "\n\n"
+    };
     format!("{message}{gap}{}", trailer(key))
 }
 
 /// Whether the last line of `message` is the trailer of `key`.
 pub(super) fn has_trailer(message: &str, key: &str) -> bool {
-    message.trim_end().lines().next_back().is_some_and(|line| line.trim_end() == trailer(key))
+    message
+        .trim_end()
+        .lines()
+        .next_back()
+        .is_some_and(|line| line.trim_end() == trailer(key))
 }
 
 fn trailer(key: &str) -> String {
@@ -54,7 +62,10 @@ fn ends_with_trailers(message: &str) -> bool {
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
     };
-    let mut last_paragraph = message.lines().rev().take_while(|line| !line.trim().is_empty());
+    let mut last_paragraph = message
+        .lines()
+        .rev()
+        .take_while(|line| !line.trim().is_empty());
     message.lines().any(|line| line.trim().is_empty()) && last_paragraph.all(is_trailer)
 }
 

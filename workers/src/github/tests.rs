@@ -9,6 +9,7 @@ use crate::Call;
 
 mod app;
 mod odd;
+mod simulated;
 mod stub;
 
 const TOKEN: &str = "ghp_simulated";
@@ -44,20 +45,40 @@ tsK92ndhw3S376V24f6mEqg7TNb9mGg5ORZlZF6vCxmYMxxakHWi
 ";
 
 fn github(base_url: &str) -> Github {
-    let auth = Auth::Token(TOKEN.to_owned().into());
-    Github::new(&Config { base_url: Some(base_url.to_owned()), auth }).unwrap()
+    github_with(base_url, TOKEN)
+}
+
+fn github_with(base_url: &str, token: &str) -> Github {
+    let auth = Auth::Token(token.to_owned().into());
+    Github::new(&Config {
+        base_url: Some(base_url.to_owned()),
+        auth,
+    })
+    .unwrap()
 }
 
 fn github_app(base_url: &str, installation_id: Option<u64>) -> Github {
     let private_key_pem = KEY_PEM.to_owned().into();
-    let auth = Auth::App { app_id: 7, private_key_pem, installation_id };
-    Github::new(&Config { base_url: Some(base_url.to_owned()), auth }).unwrap()
+    let auth = Auth::App {
+        app_id: 7,
+        private_key_pem,
+        installation_id,
+    };
+    Github::new(&Config {
+        base_url: Some(base_url.to_owned()),
+        auth,
+    })
+    .unwrap()
 }
 
 /// A call for step `step` of one and the same execution.
 fn call(step: u32) -> Call {
     let execution = ExecutionId::derived("github tools");
-    let job = JobId { execution, step, attempt: 1 };
+    let job = JobId {
+        execution,
+        step,
+        attempt: 1,
+    };
     Call {
         job,
         idempotency_key: job.idempotency_key(),

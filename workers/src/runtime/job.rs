@@ -286,7 +286,6 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> StepError {
     StepError::new(ErrorClass::Retryable, "tool.panicked", format!("the tool panicked: {message}"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
 pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

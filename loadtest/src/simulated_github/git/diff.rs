@@ -37,7 +37,11 @@ pub(crate) struct Patch {
 }
 
 /// The files that differ, sorted by path. Equal subtrees are not visited.
-pub(crate) fn changes(objects: &Objects, before: Option<Oid>, after: Option<Oid>) -> Vec<FileChange> {
+pub(crate) fn changes(
+    objects: &Objects,
+    before: Option<Oid>,
+    after: Option<Oid>,
+) -> Vec<FileChange> {
     let mut found = Vec::new();
     compare(objects, before, after, "", &mut found);
     found.sort_by(|left, right| left.path.cmp(&right.path));
@@ -57,9 +61,14 @@ fn compare(
     let entries = |oid: Option<Oid>| oid.and_then(|oid| objects.tree(oid)).unwrap_or_default();
     let (old, new) = (entries(before), entries(after));
     let named = |entries: &'_ [TreeEntry], name: &str| {
-        entries.iter().find(|entry| entry.name == name).map(|entry| (entry.mode, entry.oid))
+        entries
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| (entry.mode, entry.oid))
     };
-    let names = old.iter().chain(new.iter().filter(|entry| named(old, &entry.name).is_none()));
+    let names = old
+        .iter()
+        .chain(new.iter().filter(|entry| named(old, &entry.name).is_none()));
     for TreeEntry { name, .. } in names {
         let (was, is) = (named(old, name), named(new, name));
         if was == is {
@@ -75,7 +84,11 @@ fn compare(
             compare(objects, oid(was), oid(is), &below, found);
         }
         if file(was).or(file(is)).is_some() {
-            found.push(FileChange { path, before: file(was), after: file(is) });
+            found.push(FileChange {
+                path,
+                before: file(was),
+                after: file(is),
+            });
         }
     }
 }
@@ -85,16 +98,22 @@ pub(crate) fn patch(objects: &Objects, change: &FileChange) -> Patch {
     let text = |side: Option<(Mode, Oid)>| match side {
         None => Some(""),
         Some((Mode::Submodule, _)) => None,
-        Some((_, oid)) => {
-            objects.blob(oid).and_then(|content| std::str::from_utf8(content).ok())
-        }
+        Some((_, oid)) => objects
+            .blob(oid)
+            .and_then(|content| std::str::from_utf8(content).ok()),
     };
     let (Some(old), Some(new)) = (text(change.before), text(change.after)) else {
         return Patch::default();
     };
-    let (old, new): (Vec<&str>, Vec<&str>) =
-        (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
-    let start = old.iter().zip(&new).take_while(|(left, right)| left == right).count();
+    let (old, new): (Vec<&str>, Vec<&str>) = (
+        old.split_inclusive('\n').collect(),
+        new.split_inclusive('\n').collect(),
+    );
+    let start = old
+        .iter()
+        .zip(&new)
+        .take_while(|(left, right)| left == right)
+        .count();
     let rest = old.len().min(new.len()) - start;
     let end = old
         .iter()
@@ -112,9 +131,18 @@ pub(crate) fn patch(objects: &Objects, change: &FileChange) -> Patch {
         let range = |changed: usize| {
             let lines = lead.len() + changed + tail.len();
             let line = if lines == 0 { 0 } else { first + 1 };
-            if lines == 1 { format!("{line}") } else { format!("{line},{lines}") }
+            if lines == 1 {
+                format!("{line}")
+            } else {
+                format!("{line},{lines}")
+            }
         };
-        let _ = write!(text, "@@ -{} +{} @@", range(removed.len()), range(added.len()));
+        let _ = write!(
+            text,
+            "@@ -{} +{} @@",
+            range(removed.len()),
+            range(added.len())
+        );
         for (sign, lines) in [(' ', lead), ('-', removed), ('+', added), (' ', tail)] {
             for line in lines {
                 let _ = write!(text, "\n{sign}{}", line.trim_end_matches('\n'));
@@ -124,7 +152,11 @@ pub(crate) fn patch(objects: &Objects, change: &FileChange) -> Patch {
             }
         }
     }
-    Patch { additions: added.len(), deletions: removed.len(), text: Some(text) }
+    Patch {
+        additions: added.len(),
+        deletions: removed.len(),
+        text: Some(text),
+    }
 }
 
 /// All changes as one unified diff in the format of git.
@@ -143,7 +175,11 @@ pub(crate) fn unified(objects: &Objects, changes: &[FileChange]) -> String {
                 writeln!(out, "new file mode {}\nindex {old}..{new}", mode.as_str())
             }
             (Some((mode, _)), None) => {
-                writeln!(out, "deleted file mode {}\nindex {old}..{new}", mode.as_str())
+                writeln!(
+                    out,
+                    "deleted file mode {}\nindex {old}..{new}",
+                    mode.as_str()
+                )
             }
             (Some((was, _)), Some((is, _))) if was != is => {
                 let (was, is) = (was.as_str(), is.as_str());
@@ -179,8 +215,12 @@ mod tests {
     #[test]
     fn a_hunk_has_context_and_counts() {
         let mut objects = Objects::default();
-        let old = objects.insert_blob(Bytes::from_static(b"1\n2\n3\n4\n5\n6\n7\n8\n")).oid;
-        let new = objects.insert_blob(Bytes::from_static(b"1\n2\n3\n4\nfive\n6\n7\n8\n")).oid;
+        let old = objects
+            .insert_blob(Bytes::from_static(b"1\n2\n3\n4\n5\n6\n7\n8\n"))
+            .oid;
+        let new = objects
+            .insert_blob(Bytes::from_static(b"1\n2\n3\n4\nfive\n6\n7\n8\n"))
+            .oid;
         let change = FileChange {
             path: "n".to_owned(),
             before: Some((Mode::File, old)),

@@ -28,7 +28,11 @@ pub(crate) fn divergence(objects: &Objects, base: Oid, head: Oid) -> Divergence 
     let mut queue = BinaryHeap::new();
     // Entries of the queue that do not belong to both sides: when none is left, all is known.
     let mut open = 0_usize;
-    let mut found = Divergence { ahead: Vec::new(), behind: Vec::new(), merge_base: None };
+    let mut found = Divergence {
+        ahead: Vec::new(),
+        behind: Vec::new(),
+        merge_base: None,
+    };
     let mut reach = |oid: Oid, side: u8, queue: &mut BinaryHeap<(u64, Oid)>, open: &mut usize| {
         let known = sides.entry(oid).or_insert(0);
         let before = *known;
@@ -57,7 +61,11 @@ pub(crate) fn divergence(objects: &Objects, base: Oid, head: Oid) -> Divergence 
         if side != BOTH {
             open -= 1;
         }
-        for parent in objects.commit(oid).map(|commit| commit.parents.as_slice()).unwrap_or_default() {
+        for parent in objects
+            .commit(oid)
+            .map(|commit| commit.parents.as_slice())
+            .unwrap_or_default()
+        {
             reach(*parent, side, &mut queue, &mut open);
         }
         if open == 0 && found.merge_base.is_some() {
@@ -76,7 +84,11 @@ pub(crate) fn log(objects: &Objects, head: Oid, skip: usize, take: usize) -> Vec
         && let Some((_, oid)) = queue.pop()
     {
         visited.push(oid);
-        for parent in objects.commit(oid).map(|commit| commit.parents.as_slice()).unwrap_or_default() {
+        for parent in objects
+            .commit(oid)
+            .map(|commit| commit.parents.as_slice())
+            .unwrap_or_default()
+        {
             if seen.insert(*parent) {
                 queue.push((objects.generation(*parent), *parent));
             }
@@ -94,11 +106,21 @@ mod tests {
 
     fn commit(objects: &mut Objects, message: &str, parents: &[Oid]) -> Oid {
         let when = DateTime::UNIX_EPOCH.fixed_offset();
-        let by = Signature { name: "a".to_owned(), email: "a@b".to_owned(), when };
+        let by = Signature {
+            name: "a".to_owned(),
+            email: "a@b".to_owned(),
+            when,
+        };
         let tree = objects.insert_tree(Vec::new()).oid;
         let message = message.to_owned();
         let parents = parents.to_vec();
-        let commit = Commit { tree, parents, author: by.clone(), committer: by, message };
+        let commit = Commit {
+            tree,
+            parents,
+            author: by.clone(),
+            committer: by,
+            message,
+        };
         objects.insert_commit(commit).oid
     }
 
@@ -112,8 +134,11 @@ mod tests {
         let stranger = commit(&mut objects, "stranger", &[]);
 
         let fork = divergence(&objects, left, right);
-        let expected =
-            Divergence { ahead: vec![right], behind: vec![left], merge_base: Some(root) };
+        let expected = Divergence {
+            ahead: vec![right],
+            behind: vec![left],
+            merge_base: Some(root),
+        };
         assert_eq!(fork, expected);
 
         let line = divergence(&objects, left, merged);
@@ -121,7 +146,10 @@ mod tests {
         assert_eq!((line.behind.len(), line.merge_base), (0, Some(left)));
 
         let same = divergence(&objects, root, root);
-        assert_eq!((same.ahead.len(), same.behind.len(), same.merge_base), (0, 0, Some(root)));
+        assert_eq!(
+            (same.ahead.len(), same.behind.len(), same.merge_base),
+            (0, 0, Some(root))
+        );
         assert_eq!(divergence(&objects, root, stranger).merge_base, None);
         assert_eq!(log(&objects, merged, 0, 9).len(), 4);
         assert_eq!(log(&objects, merged, 3, 9), [root]);

@@ -21,10 +21,15 @@ pub(crate) fn merge_trees(
     if ours == ancestor {
         return Some(theirs);
     }
-    let (before, left, right) =
-        (files(objects, ancestor), files(objects, ours), files(objects, theirs));
+    let (before, left, right) = (
+        files(objects, ancestor),
+        files(objects, ours),
+        files(objects, theirs),
+    );
     let mut edits = Vec::new();
-    let paths = before.keys().chain(right.keys().filter(|path| !before.contains_key(*path)));
+    let paths = before
+        .keys()
+        .chain(right.keys().filter(|path| !before.contains_key(*path)));
     for path in paths {
         let (was, mine, other) = (before.get(path), left.get(path), right.get(path));
         if other == was || other == mine {
@@ -34,12 +39,20 @@ pub(crate) fn merge_trees(
             return None;
         }
         let change = match other {
-            Some((mode, oid)) => Change::Put { mode: *mode, oid: *oid },
+            Some((mode, oid)) => Change::Put {
+                mode: *mode,
+                oid: *oid,
+            },
             None => Change::Remove,
         };
-        edits.push(Edit { path: path.clone(), change });
+        edits.push(Edit {
+            path: path.clone(),
+            change,
+        });
     }
-    tree::build(objects, Some(ours), &edits).ok().map(|inserted| inserted.oid)
+    tree::build(objects, Some(ours), &edits)
+        .ok()
+        .map(|inserted| inserted.oid)
 }
 
 fn files(objects: &Objects, root: Oid) -> BTreeMap<String, (Mode, Oid)> {

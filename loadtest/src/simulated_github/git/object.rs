@@ -262,13 +262,22 @@ mod tests {
     fn ids_are_those_of_git() {
         let mut objects = Objects::default();
         let empty = objects.insert_blob(Bytes::new());
-        assert_eq!(empty.oid.to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(
+            empty.oid.to_string(),
+            "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+        );
         assert!(!objects.insert_blob(Bytes::new()).is_new);
         assert_eq!(
-            objects.insert_blob(Bytes::from_static(b"hello\n")).oid.to_string(),
+            objects
+                .insert_blob(Bytes::from_static(b"hello\n"))
+                .oid
+                .to_string(),
             "ce013625030ba8dba906f756967f9e9ca394464a"
         );
         let tree = objects.insert_tree(Vec::new());
-        assert_eq!(tree.oid.to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+        assert_eq!(
+            tree.oid.to_string(),
+            "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+        );
     }
 }

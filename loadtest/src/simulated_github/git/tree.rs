@@ -71,15 +71,18 @@ pub(crate) fn build(
     let mut split = Vec::with_capacity(edits.len());
     for edit in edits {
         let parts: Vec<&str> = edit.path.split('/').collect();
-        let malformed =
-            |part: &&str| part.is_empty() || matches!(*part, "." | ".." | ".git") || part.contains('\0');
+        let malformed = |part: &&str| {
+            part.is_empty() || matches!(*part, "." | ".." | ".git") || part.contains('\0')
+        };
         if parts.len() > PATH_DEPTH_LIMIT || parts.iter().any(malformed) {
             return Err(EditError::MalformedPath(edit.path.clone()));
         }
         split.push((parts, edit.change));
     }
-    let borrowed: Vec<(&[&str], Change)> =
-        split.iter().map(|(parts, change)| (parts.as_slice(), *change)).collect();
+    let borrowed: Vec<(&[&str], Change)> = split
+        .iter()
+        .map(|(parts, change)| (parts.as_slice(), *change))
+        .collect();
     let entries = build_level(objects, base, &borrowed)?;
     Ok(objects.insert_tree(entries))
 }
@@ -135,7 +138,13 @@ mod tests {
     use super::*;
 
     fn put(path: &str, oid: Oid) -> Edit {
-        Edit { path: path.to_owned(), change: Change::Put { mode: Mode::File, oid } }
+        Edit {
+            path: path.to_owned(),
+            change: Change::Put {
+                mode: Mode::File,
+                oid,
+            },
+        }
     }
 
     #[test]
@@ -144,10 +153,18 @@ mod tests {
         let blob = objects.insert_blob(Bytes::from_static(b"x")).oid;
         let edits = [put("a/b/c", blob), put("d", blob)];
         let first = build(&mut objects, None, &edits).expect("well-formed").oid;
-        let remove = Edit { path: "a/b/c".to_owned(), change: Change::Remove };
-        let second = build(&mut objects, Some(first), &[remove]).expect("present").oid;
+        let remove = Edit {
+            path: "a/b/c".to_owned(),
+            change: Change::Remove,
+        };
+        let second = build(&mut objects, Some(first), &[remove])
+            .expect("present")
+            .oid;
         assert!(lookup(&objects, first, "a/b/c").is_some());
-        let left: Vec<String> = walk(&objects, second).into_iter().map(|(path, _)| path).collect();
+        let left: Vec<String> = walk(&objects, second)
+            .into_iter()
+            .map(|(path, _)| path)
+            .collect();
         assert_eq!(left, ["d"]);
     }
 
@@ -155,7 +172,14 @@ mod tests {
     fn paths_that_leave_the_tree_are_refused() {
         let mut objects = Objects::default();
         let blob = objects.insert_blob(Bytes::new()).oid;
-        for path in ["", "/a", "a//b", "../a", ".git/config", &"a/".repeat(PATH_DEPTH_LIMIT + 1)] {
+        for path in [
+            "",
+            "/a",
+            "a//b",
+            "../a",
+            ".git/config",
+            &"a/".repeat(PATH_DEPTH_LIMIT + 1),
+        ] {
             let built = build(&mut objects, None, &[put(path, blob)]);
             assert_eq!(built.err(), Some(EditError::MalformedPath(path.to_owned())));
         }

@@ -60,7 +60,9 @@ impl Issue {
     /// Labels are compared without case.
     pub(crate) fn has_label(&self, wanted: &str) -> bool {
         let wanted = wanted.to_lowercase();
-        self.labels.iter().any(|label| label.to_lowercase() == wanted)
+        self.labels
+            .iter()
+            .any(|label| label.to_lowercase() == wanted)
     }
 
     pub(crate) fn set_state(&mut self, state: IssueState, reason: Option<String>) {
@@ -140,7 +142,9 @@ impl Repository {
     pub(crate) fn open_issue(&mut self, issue: NewIssue) -> &mut Issue {
         let number = self.issues.last_key_value().map_or(1, |(last, _)| last + 1);
         let id = self.fresh_id();
-        self.issues.entry(number).or_insert(issue.numbered(id, number))
+        self.issues
+            .entry(number)
+            .or_insert(issue.numbered(id, number))
     }
 
     /// # Errors
@@ -151,7 +155,10 @@ impl Repository {
 
     /// The issue, marked as updated.
     pub(crate) fn touch_issue(&mut self, number: u64) -> Result<&mut Issue, Failure> {
-        let issue = self.issues.get_mut(&number).ok_or_else(Failure::not_found)?;
+        let issue = self
+            .issues
+            .get_mut(&number)
+            .ok_or_else(Failure::not_found)?;
         issue.updated_at = now();
         Ok(issue)
     }
@@ -166,7 +173,12 @@ impl Repository {
         let id = self.fresh_id();
         let issue = self.touch_issue(number)?;
         let created_at = issue.updated_at;
-        let comment = Comment { id, body, author: author.to_owned(), created_at };
+        let comment = Comment {
+            id,
+            body,
+            author: author.to_owned(),
+            created_at,
+        };
         issue.comments.push(comment.clone());
         Ok(comment)
     }
@@ -182,7 +194,9 @@ impl Repository {
         match filter.order {
             Order::Created => {}
             Order::Updated => found.sort_by_key(|issue| (issue.updated_at, issue.number)),
-            Order::Comments => found.sort_by_key(|issue| (issue.comments.len(), Reverse(issue.number))),
+            Order::Comments => {
+                found.sort_by_key(|issue| (issue.comments.len(), Reverse(issue.number)))
+            }
         }
         if filter.direction == Direction::Descending {
             found.reverse();

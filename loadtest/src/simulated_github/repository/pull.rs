@@ -72,7 +72,10 @@ impl Repository {
     /// request that is already open.
     pub(crate) fn open_pull(&mut self, new: NewPull) -> Result<u64, Failure> {
         let invalid = |field| Failure::invalid_field("PullRequest", field, "invalid");
-        let head = self.head_branch(&new.head).ok_or_else(|| invalid("head"))?.to_owned();
+        let head = self
+            .head_branch(&new.head)
+            .ok_or_else(|| invalid("head"))?
+            .to_owned();
         let head_sha = self.branch(&head).ok_or_else(|| invalid("head"))?;
         let base_sha = self.branch(&new.base).ok_or_else(|| invalid("base"))?;
         let between = history::divergence(&self.objects, base_sha, head_sha);
@@ -85,9 +88,9 @@ impl Repository {
             let message = format!("No commits between {} and {head}", new.base);
             return Err(Failure::custom("PullRequest", message));
         }
-        let is_taken = self.pulls_of(&head).any(|(issue, pull)| {
-            issue.state == IssueState::Open && pull.base == new.base
-        });
+        let is_taken = self
+            .pulls_of(&head)
+            .any(|(issue, pull)| issue.state == IssueState::Open && pull.base == new.base);
         if is_taken {
             let owner = &self.place.owner;
             let message = format!("A pull request already exists for {owner}:{head}.");
@@ -118,13 +121,19 @@ impl Repository {
 
     /// The pull requests of a head branch, oldest first.
     pub(crate) fn pulls_of(&self, head: &str) -> impl Iterator<Item = (&Issue, &PullRequest)> {
-        let numbers = self.pulls_by_head.get(head).map(Vec::as_slice).unwrap_or_default();
+        let numbers = self
+            .pulls_by_head
+            .get(head)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         numbers.iter().filter_map(|number| self.pull(*number).ok())
     }
 
     /// All pull requests, oldest first.
     pub(crate) fn pulls(&self) -> impl DoubleEndedIterator<Item = (&Issue, &PullRequest)> {
-        self.issues.values().filter_map(|issue| Some((issue, issue.pull.as_ref()?)))
+        self.issues
+            .values()
+            .filter_map(|issue| Some((issue, issue.pull.as_ref()?)))
     }
 
     /// The tip of the base: where it is now, or where it was when its branch is gone.
@@ -143,8 +152,11 @@ impl Repository {
     /// The tree after the merge; `None` on a conflict.
     pub(crate) fn merged_tree(&mut self, base: Oid, head: Oid) -> Option<Oid> {
         let ancestor = history::divergence(&self.objects, base, head).merge_base?;
-        let (before, ours, theirs) =
-            (self.tree_of(ancestor)?, self.tree_of(base)?, self.tree_of(head)?);
+        let (before, ours, theirs) = (
+            self.tree_of(ancestor)?,
+            self.tree_of(base)?,
+            self.tree_of(head)?,
+        );
         merge_trees(&mut self.objects, before, ours, theirs)
     }
 
@@ -167,7 +179,11 @@ impl Repository {
             return Err(not_mergeable("Pull Request is still a draft"));
         }
         let head_sha = pull.head_sha;
-        if request.expected_head.as_ref().is_some_and(|sha| *sha != head_sha.to_string()) {
+        if request
+            .expected_head
+            .as_ref()
+            .is_some_and(|sha| *sha != head_sha.to_string())
+        {
             let message = "Head branch was modified. Review and try the merge again.";
             return Err(Failure::conflict(message));
         }
@@ -185,7 +201,12 @@ impl Repository {
         let tree = self.merged_tree(base_sha, head_sha).ok_or_else(conflict)?;
         let message = |title: String, body: Option<String>| {
             let title = request.title.clone().unwrap_or(title);
-            match request.message.clone().or(body).filter(|body| !body.is_empty()) {
+            match request
+                .message
+                .clone()
+                .or(body)
+                .filter(|body| !body.is_empty())
+            {
                 Some(body) => format!("{title}\n\n{body}"),
                 None => title,
             }
@@ -196,13 +217,25 @@ impl Repository {
                 let default = format!("Merge pull request #{number} from {owner}/{head}");
                 let message = message(default, Some(title));
                 let parents = vec![base_sha, head_sha];
-                let commit = Commit { tree, parents, author: by, committer: web, message };
+                let commit = Commit {
+                    tree,
+                    parents,
+                    author: by,
+                    committer: web,
+                    message,
+                };
                 self.objects.insert_commit(commit).oid
             }
             MergeMethod::Squash => {
                 let message = message(format!("{title} (#{number})"), body);
                 let parents = vec![base_sha];
-                let commit = Commit { tree, parents, author: by, committer: web, message };
+                let commit = Commit {
+                    tree,
+                    parents,
+                    author: by,
+                    committer: web,
+                    message,
+                };
                 self.objects.insert_commit(commit).oid
             }
             MergeMethod::Rebase => self.rebase(base_sha, head_sha, &web).ok_or_else(conflict)?,
@@ -213,7 +246,11 @@ impl Repository {
         issue.state_reason = None;
         if let Some(pull) = &mut issue.pull {
             pull.base_sha = base_sha;
-            pull.merged = Some(Merged { at: issue.updated_at, by: request.login.clone(), commit });
+            pull.merged = Some(Merged {
+                at: issue.updated_at,
+                by: request.login.clone(),
+                commit,
+            });
         }
         Ok(commit)
     }
@@ -231,7 +268,12 @@ impl Repository {
             let ours = self.tree_of(tip)?;
             let tree = merge_trees(&mut self.objects, before, ours, original.tree)?;
             let committer = committer.clone();
-            let commit = Commit { tree, parents: vec![tip], committer, ..original };
+            let commit = Commit {
+                tree,
+                parents: vec![tip],
+                committer,
+                ..original
+            };
             tip = self.objects.insert_commit(commit).oid;
         }
         Some(tip)
@@ -252,8 +294,10 @@ impl Repository {
     /// GitHub closes the open pull requests of a deleted head or base branch.
     pub(super) fn close_pulls_of(&mut self, branch: &str) {
         for issue in self.issues.values_mut() {
-            let is_affected =
-                issue.pull.as_ref().is_some_and(|pull| pull.head == branch || pull.base == branch);
+            let is_affected = issue
+                .pull
+                .as_ref()
+                .is_some_and(|pull| pull.head == branch || pull.base == branch);
             if is_affected && issue.state == IssueState::Open {
                 issue.set_state(IssueState::Closed, None);
                 issue.state_reason = None;

@@ -22,7 +22,9 @@ impl Repository {
             ));
         }
         if !is_well_formed(name) {
-            return Err(Failure::unprocessable(format!("{name} is not a valid ref name.")));
+            return Err(Failure::unprocessable(format!(
+                "{name} is not a valid ref name."
+            )));
         }
         let oid = self.commit_for_ref(sha)?;
         if self.refs.contains_key(name) {
@@ -30,8 +32,11 @@ impl Repository {
         }
         // git keeps references as files: `a` and `a/b` cannot both exist.
         let below = format!("{name}/");
-        let is_directory =
-            self.refs.range(below.clone()..).next().is_some_and(|(next, _)| next.starts_with(&below));
+        let is_directory = self
+            .refs
+            .range(below.clone()..)
+            .next()
+            .is_some_and(|(next, _)| next.starts_with(&below));
         let mut parents = name.rmatch_indices('/').map(|(at, _)| &name[..at]);
         if is_directory || parents.any(|parent| self.refs.contains_key(parent)) {
             return Err(Failure::unprocessable("Reference update failed"));
@@ -55,7 +60,9 @@ impl Repository {
         };
         let target = self.commit_for_ref(sha)?;
         if movement == Movement::FastForward
-            && !history::divergence(&self.objects, current, target).behind.is_empty()
+            && !history::divergence(&self.objects, current, target)
+                .behind
+                .is_empty()
         {
             return Err(Failure::unprocessable("Update is not a fast forward"));
         }
@@ -82,7 +89,9 @@ impl Repository {
 
     fn commit_for_ref(&self, sha: &str) -> Result<Oid, Failure> {
         let Ok(oid) = sha.parse::<Oid>() else {
-            let message = format!("The sha parameter must be exactly 40 characters and contain only [0-9a-f]: {sha}");
+            let message = format!(
+                "The sha parameter must be exactly 40 characters and contain only [0-9a-f]: {sha}"
+            );
             return Err(Failure::unprocessable(message));
         };
         match self.objects.commit(oid) {
@@ -98,5 +107,7 @@ fn is_well_formed(name: &str) -> bool {
     !name.contains(forbidden)
         && !["..", "@{", "//"].iter().any(|part| name.contains(part))
         && !name.ends_with(['/', '.'])
-        && name.split('/').all(|part| !part.starts_with('.') && !part.ends_with(".lock"))
+        && name
+            .split('/')
+            .all(|part| !part.starts_with('.') && !part.ends_with(".lock"))
 }

@@ -126,7 +126,13 @@ pub(crate) fn commit(place: &Place, oid: Oid, commit: &Commit) -> Value {
 
 /// Commits of a list, in its order.
 pub(crate) fn commits(repository: &Repository, oids: &[Oid]) -> Vec<Value> {
-    let view = |oid: &Oid| Some(commit(&repository.place, *oid, repository.objects.commit(*oid)?));
+    let view = |oid: &Oid| {
+        Some(commit(
+            &repository.place,
+            *oid,
+            repository.objects.commit(*oid)?,
+        ))
+    };
     oids.iter().filter_map(view).collect()
 }
 
@@ -136,7 +142,9 @@ pub(crate) fn tree(
     entries: impl Iterator<Item = (String, TreeEntry)>,
 ) -> Value {
     let Repository { place, objects, .. } = repository;
-    let entries: Vec<Value> = entries.map(|(path, entry)| tree_entry(place, objects, path, &entry)).collect();
+    let entries: Vec<Value> = entries
+        .map(|(path, entry)| tree_entry(place, objects, path, &entry))
+        .collect();
     let url = place.api(&format!("/git/trees/{oid}"));
     json!({"sha": oid.to_string(), "url": url, "tree": entries, "truncated": false})
 }
@@ -153,7 +161,9 @@ fn tree_entry(place: &Place, objects: &Objects, path: String, entry: &TreeEntry)
         view["size"] = content.len().into();
     }
     if entry.mode != Mode::Submodule {
-        view["url"] = place.api(&format!("/git/{}s/{}", kind.as_str(), entry.oid)).into();
+        view["url"] = place
+            .api(&format!("/git/{}s/{}", kind.as_str(), entry.oid))
+            .into();
     }
     view
 }
@@ -173,7 +183,10 @@ pub(crate) fn files(
             additions += patch.additions;
             deletions += patch.deletions;
             let path = &change.path;
-            let blob = change.after.or(change.before).map(|(_, oid)| oid.to_string());
+            let blob = change
+                .after
+                .or(change.before)
+                .map(|(_, oid)| oid.to_string());
             let mut view = json!({
                 "sha": blob,
                 "filename": path,

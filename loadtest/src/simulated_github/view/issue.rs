@@ -25,10 +25,17 @@ pub(crate) fn labels(place: &Place, issue: &Issue) -> Vec<Value> {
 
 pub(crate) fn issue(place: &Place, issue: &Issue) -> Value {
     let path = format!("/issues/{}", issue.number);
-    let kind = if issue.pull.is_some() { "pull" } else { "issues" };
+    let kind = if issue.pull.is_some() {
+        "pull"
+    } else {
+        "issues"
+    };
     let html_url = place.html(&format!("/{kind}/{}", issue.number));
-    let assignees: Vec<Value> =
-        issue.assignees.iter().map(|login| user(&place.base_url, login)).collect();
+    let assignees: Vec<Value> = issue
+        .assignees
+        .iter()
+        .map(|login| user(&place.base_url, login))
+        .collect();
     let mut view = json!({
         "url": place.api(&path),
         "repository_url": place.api(""),

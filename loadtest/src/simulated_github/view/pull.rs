@@ -96,7 +96,10 @@ pub(crate) fn detailed(repository: &mut Repository, number: u64) -> Option<Value
         ("mergeable", mergeable.into()),
         ("rebaseable", mergeable.into()),
         ("mergeable_state", state.into()),
-        ("merged_by", merged.map(|merged| user(base_url, &merged.by)).into()),
+        (
+            "merged_by",
+            merged.map(|merged| user(base_url, &merged.by)).into(),
+        ),
         ("comments", issue.comments.len().into()),
         ("review_comments", 0.into()),
         ("maintainer_can_modify", false.into()),

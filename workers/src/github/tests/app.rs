@@ -27,7 +27,10 @@ async fn serve(lifetime: TimeDelta, accepts: fn(&str) -> bool) -> Stub {
         }
         "/app" => (StatusCode::OK, json!({ "id": 7 }).to_string()),
         _ if accepts(seen.header("authorization")) => (StatusCode::OK, issue().to_string()),
-        _ => (StatusCode::UNAUTHORIZED, json!({ "message": "Bad credentials" }).to_string()),
+        _ => (
+            StatusCode::UNAUTHORIZED,
+            json!({ "message": "Bad credentials" }).to_string(),
+        ),
     })
     .await
 }
@@ -45,8 +48,15 @@ async fn many_calls_at_once_fetch_one_token() {
     assert!(results.iter().all(Result::is_ok));
     assert_eq!(stub.count(INSTALLATION), 1);
     assert_eq!(stub.count(TOKENS), 1);
-    let asked = stub.seen().into_iter().filter(|seen| seen.uri.path().ends_with("issues/1"));
-    assert!(asked.into_iter().all(|seen| seen.header("authorization") == "Bearer t1"));
+    let asked = stub
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.uri.path().ends_with("issues/1"));
+    assert!(
+        asked
+            .into_iter()
+            .all(|seen| seen.header("authorization") == "Bearer t1")
+    );
 }
 
 #[tokio::test]
@@ -65,7 +75,10 @@ async fn a_token_near_its_end_is_replaced() {
     get_issue(&github).await.unwrap();
     get_issue(&github).await.unwrap();
     assert_eq!(stub.count(TOKENS), 2);
-    assert_eq!(stub.seen().last().unwrap().header("authorization"), "Bearer t2");
+    assert_eq!(
+        stub.seen().last().unwrap().header("authorization"),
+        "Bearer t2"
+    );
 }
 
 #[tokio::test]
@@ -93,9 +106,20 @@ async fn the_app_itself_signs_for_its_tokens_and_checks() {
     let github = github_app(&stub.base_url, Some(9));
     get_issue(&github).await.unwrap();
     let checks = github.check().await;
-    assert!(checks.iter().all(|check| check.status == afu9_schemas::message::DependencyStatus::Ok));
-    for seen in stub.seen().iter().filter(|seen| ["/app", TOKENS].contains(&seen.uri.path())) {
-        let jwt = seen.header("authorization").strip_prefix("Bearer ").unwrap();
+    assert!(
+        checks
+            .iter()
+            .all(|check| check.status == afu9_schemas::message::DependencyStatus::Ok)
+    );
+    for seen in stub
+        .seen()
+        .iter()
+        .filter(|seen| ["/app", TOKENS].contains(&seen.uri.path()))
+    {
+        let jwt = seen
+            .header("authorization")
+            .strip_prefix("Bearer ")
+            .unwrap();
         assert_eq!(jwt.split('.').count(), 3, "{}", seen.uri);
     }
 }

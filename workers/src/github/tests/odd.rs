@@ -1,5 +1,8 @@
 //! Answers and inputs out of the ordinary.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use afu9_schemas::ErrorClass;
 use afu9_schemas::message::DependencyStatus;
 use http::{HeaderName, Method, StatusCode};
@@ -19,13 +22,24 @@ fn get_issue_params() -> Value {
 async fn a_request_says_what_github_wants_to_know() {
     let stub = Stub::serve(|_: &Seen| issue().to_string()).await;
     let github = github(&stub.base_url);
-    github.toolbox().run(GET_ISSUE, call(0), get_issue_params()).await.unwrap();
-    let [seen] = &stub.seen()[..] else { panic!("one request") };
+    github
+        .toolbox()
+        .run(GET_ISSUE, call(0), get_issue_params())
+        .await
+        .unwrap();
+    let [seen] = &stub.seen()[..] else {
+        panic!("one request")
+    };
     assert_eq!(seen.uri.path(), "/repos/octo/demo/issues/1");
     assert_eq!(seen.header("x-github-api-version"), "2022-11-28");
     assert_eq!(seen.header("accept"), "application/vnd.github+json");
     assert_eq!(seen.header("authorization"), format!("Bearer {TOKEN}"));
-    for name in ["user-agent", "accept", "authorization", "x-github-api-version"] {
+    for name in [
+        "user-agent",
+        "accept",
+        "authorization",
+        "x-github-api-version",
+    ] {
         assert_eq!(seen.headers.get_all(name).iter().count(), 1, "{name}");
     }
 }
@@ -33,11 +47,16 @@ async fn a_request_says_what_github_wants_to_know() {
 #[tokio::test]
 async fn a_base_url_may_have_a_path() {
     let stub = Stub::serve(|_: &Seen| issue().to_string()).await;
-    for (base, path) in
-        [("/api/v3/", "/api/v3/repos/octo/demo/issues/1"), ("/r", "/r/repos/octo/demo/issues/1")]
-    {
+    for (base, path) in [
+        ("/api/v3/", "/api/v3/repos/octo/demo/issues/1"),
+        ("/r", "/r/repos/octo/demo/issues/1"),
+    ] {
         let github = github(&format!("{}{base}", stub.base_url));
-        github.toolbox().run(GET_ISSUE, call(0), get_issue_params()).await.unwrap();
+        github
+            .toolbox()
+            .run(GET_ISSUE, call(0), get_issue_params())
+            .await
+            .unwrap();
         assert_eq!(stub.seen().last().unwrap().uri.path(), path);
     }
 }
@@ -45,9 +64,15 @@ async fn a_base_url_may_have_a_path() {
 #[tokio::test]
 async fn an_answer_that_is_not_githubs_may_be_asked_for_again() {
     let stub = Stub::serve(|_: &Seen| "<html>please log in</html>").await;
-    let error = github(&stub.base_url).toolbox().run(GET_ISSUE, call(0), get_issue_params()).await;
+    let error = github(&stub.base_url)
+        .toolbox()
+        .run(GET_ISSUE, call(0), get_issue_params())
+        .await;
     let error = error.unwrap_err().error;
-    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Retryable, "github.bad_response"));
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (ErrorClass::Retryable, "github.bad_response")
+    );
 }
 
 #[tokio::test]
@@ -55,24 +80,47 @@ async fn a_write_to_a_repository_that_moved_is_not_sent_elsewhere() {
     let stub = Stub::serve(|seen: &Seen| {
         if seen.method == Method::GET {
             let body = json!({ "ref": "refs/heads/main", "object": { "sha": "a".repeat(40) } });
-            return (StatusCode::OK, [(HeaderName::from_static("x-a"), "")], body.to_string());
+            return (
+                StatusCode::OK,
+                [(HeaderName::from_static("x-a"), "")],
+                body.to_string(),
+            );
         }
         let location = (http::header::LOCATION, "/repositories/1/git/refs");
-        (StatusCode::TEMPORARY_REDIRECT, [location], json!({ "message": "Moved" }).to_string())
+        (
+            StatusCode::TEMPORARY_REDIRECT,
+            [location],
+            json!({ "message": "Moved" }).to_string(),
+        )
     })
     .await;
     let params = json!({ "owner": "octo", "repo": "old", "branch": "x", "from": "main" });
-    let error = github(&stub.base_url).toolbox().run("createBranch", call(0), params).await;
+    let error = github(&stub.base_url)
+        .toolbox()
+        .run("createBranch", call(0), params)
+        .await;
     assert_eq!(error.unwrap_err().error.code, "github.moved");
-    assert_eq!(stub.seen().iter().filter(|seen| seen.method == Method::POST).count(), 1);
+    assert_eq!(
+        stub.seen()
+            .iter()
+            .filter(|seen| seen.method == Method::POST)
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]
 async fn a_failed_request_is_not_repeated() {
     let stub = Stub::serve(|_: &Seen| (StatusCode::BAD_GATEWAY, "bad gateway")).await;
-    let error = github(&stub.base_url).toolbox().run(GET_ISSUE, call(0), get_issue_params()).await;
+    let error = github(&stub.base_url)
+        .toolbox()
+        .run(GET_ISSUE, call(0), get_issue_params())
+        .await;
     let error = error.unwrap_err().error;
-    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Retryable, "github.unavailable"));
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (ErrorClass::Retryable, "github.unavailable")
+    );
     assert_eq!(stub.seen().len(), 1);
 }
 
@@ -82,12 +130,23 @@ async fn nobody_at_the_address_is_a_network_error_and_says_why() {
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let github = github(&base_url);
-    let error =
-        github.toolbox().run(GET_ISSUE, call(0), get_issue_params()).await.unwrap_err().error;
-    assert_eq!((error.class, error.code.as_str()), (ErrorClass::Retryable, "github.network"));
+    let error = github
+        .toolbox()
+        .run(GET_ISSUE, call(0), get_issue_params())
+        .await
+        .unwrap_err()
+        .error;
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (ErrorClass::Retryable, "github.network")
+    );
     assert!(!error.chain.is_empty());
     let checks = github.check().await;
-    assert!(checks.iter().all(|check| check.status == DependencyStatus::Error));
+    assert!(
+        checks
+            .iter()
+            .all(|check| check.status == DependencyStatus::Error)
+    );
 }
 
 #[tokio::test]
@@ -95,16 +154,38 @@ async fn checks_tell_a_bad_credential_from_a_bad_github() {
     let answer = |status: StatusCode| Stub::serve(move |_: &Seen| (status, "{}"));
     for (status, api, authentication) in [
         (StatusCode::OK, DependencyStatus::Ok, DependencyStatus::Ok),
-        (StatusCode::UNAUTHORIZED, DependencyStatus::Ok, DependencyStatus::Error),
-        (StatusCode::FORBIDDEN, DependencyStatus::Ok, DependencyStatus::Error),
-        (StatusCode::TOO_MANY_REQUESTS, DependencyStatus::Ok, DependencyStatus::Ok),
-        (StatusCode::BAD_GATEWAY, DependencyStatus::Error, DependencyStatus::Error),
+        (
+            StatusCode::UNAUTHORIZED,
+            DependencyStatus::Ok,
+            DependencyStatus::Error,
+        ),
+        (
+            StatusCode::FORBIDDEN,
+            DependencyStatus::Ok,
+            DependencyStatus::Error,
+        ),
+        (
+            StatusCode::TOO_MANY_REQUESTS,
+            DependencyStatus::Ok,
+            DependencyStatus::Ok,
+        ),
+        (
+            StatusCode::BAD_GATEWAY,
+            DependencyStatus::Error,
+            DependencyStatus::Error,
+        ),
     ] {
         let stub = answer(status).await;
         let checks = github(&stub.base_url).check().await;
-        let found: Vec<_> =
-            checks.iter().map(|check| (check.name.as_str(), check.status)).collect();
-        assert_eq!(found, [("github_api", api), ("authentication", authentication)], "{status}");
+        let found: Vec<_> = checks
+            .iter()
+            .map(|check| (check.name.as_str(), check.status))
+            .collect();
+        assert_eq!(
+            found,
+            [("github_api", api), ("authentication", authentication)],
+            "{status}"
+        );
     }
 }
 
@@ -126,9 +207,82 @@ async fn a_marker_that_others_copied_does_not_count() {
     })
     .await;
     let params = json!({ "owner": "octo", "repo": "demo", "number": 1, "body": "hello" });
-    let output = github(&stub.base_url).toolbox().run("addComment", call(3), params).await.unwrap();
+    let output = github(&stub.base_url)
+        .toolbox()
+        .run("addComment", call(3), params)
+        .await
+        .unwrap();
     assert_eq!(output["id"], 6);
     assert!(stub.seen().iter().all(|seen| seen.method != Method::DELETE));
+}
+
+/// Comments as GitHub keeps them, with their deletion; the first two lists are empty, so that two
+/// runs write.
+#[tokio::test]
+async fn two_comments_written_at_once_become_the_older_one() {
+    let comments = Mutex::new(Vec::<Value>::new());
+    let lists = AtomicUsize::new(0);
+    let stub = Stub::serve(move |seen: &Seen| {
+        let mut comments = comments.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&seen.method, seen.uri.path()) {
+            (_, "/user") => (StatusCode::OK, json!({ "id": 1 }).to_string()),
+            (&Method::GET, _) => {
+                let is_early = lists.fetch_add(1, Ordering::SeqCst) < 2;
+                let shown = if is_early {
+                    json!([])
+                } else {
+                    json!(*comments)
+                };
+                (StatusCode::OK, shown.to_string())
+            }
+            (&Method::POST, _) => {
+                let mut comment: Value = serde_json::from_str(&seen.body).unwrap();
+                comment["id"] = json!(comments.len() + 100);
+                comment["html_url"] = json!("h");
+                comment["created_at"] = json!("c");
+                comment["user"] = json!({ "id": 1 });
+                comments.push(comment.clone());
+                (StatusCode::CREATED, comment.to_string())
+            }
+            (_, path) => {
+                let before = comments.len();
+                comments.retain(|comment| !path.ends_with(&format!("/comments/{}", comment["id"])));
+                let is_gone = comments.len() < before;
+                let status = if is_gone {
+                    StatusCode::NO_CONTENT
+                } else {
+                    StatusCode::NOT_FOUND
+                };
+                (status, String::new())
+            }
+        }
+    })
+    .await;
+    let params = json!({ "owner": "octo", "repo": "demo", "number": 1, "body": "hello" });
+    let (one, two) = (github(&stub.base_url), github(&stub.base_url));
+    let (one, two) = (one.toolbox(), two.toolbox());
+    let (one, two) = futures::join!(
+        one.run("addComment", call(3), params.clone()),
+        two.run("addComment", call(3), params.clone())
+    );
+    assert_eq!(
+        (&one.unwrap()["id"], &two.unwrap()["id"]),
+        (&json!(100), &json!(100))
+    );
+    let third = github(&stub.base_url)
+        .toolbox()
+        .run("addComment", call(3), params)
+        .await
+        .unwrap();
+    assert_eq!(third["id"], 100);
+    let count = |method| {
+        stub.seen()
+            .iter()
+            .filter(|seen| seen.method == method)
+            .count()
+    };
+    assert_eq!(count(Method::POST), 2);
+    assert!((1..=2).contains(&count(Method::DELETE)));
 }
 
 #[tokio::test]
@@ -149,7 +303,11 @@ async fn the_newest_comments_are_searched_on_the_last_pages() {
     })
     .await;
     let params = json!({ "owner": "octo", "repo": "demo", "number": 1, "body": "hello" });
-    let output = github(&stub.base_url).toolbox().run("addComment", call(3), params).await.unwrap();
+    let output = github(&stub.base_url)
+        .toolbox()
+        .run("addComment", call(3), params)
+        .await
+        .unwrap();
     assert_eq!(output["id"], 9);
     assert_eq!(stub.count("/repos/octo/demo/issues/1/comments"), 10);
 }
@@ -164,13 +322,22 @@ async fn parameters_that_could_leave_their_place_are_refused_before_any_request(
     };
     let twice = json!({ "path": "a", "content": "1" });
     for (tool, params) in [
-        (GET_ISSUE, json!({ "owner": "..", "repo": "demo", "number": 1 })),
-        (GET_ISSUE, json!({ "owner": "octo", "repo": "demo/../other", "number": 1 })),
+        (
+            GET_ISSUE,
+            json!({ "owner": "..", "repo": "demo", "number": 1 }),
+        ),
+        (
+            GET_ISSUE,
+            json!({ "owner": "octo", "repo": "demo/../other", "number": 1 }),
+        ),
         (
             "createBranch",
             json!({ "owner": "octo", "repo": "demo", "branch": "../x", "from": "main" }),
         ),
-        ("createBranch", json!({ "owner": "octo", "repo": "demo", "branch": "x", "from": "a?b" })),
+        (
+            "createBranch",
+            json!({ "owner": "octo", "repo": "demo", "branch": "x", "from": "a?b" }),
+        ),
         ("commitFiles", file("/etc/passwd", "x", "utf-8")),
         ("commitFiles", file("a/../b", "x", "utf-8")),
         ("commitFiles", file(".git/config", "x", "utf-8")),
@@ -195,9 +362,15 @@ async fn parameters_that_could_leave_their_place_are_refused_before_any_request(
             json!({ "owner": "octo", "repo": "demo", "title": "",
             "head": "x", "base": "main" }),
         ),
-        ("addComment", json!({ "owner": "octo", "repo": "demo", "number": 1, "body": " " })),
+        (
+            "addComment",
+            json!({ "owner": "octo", "repo": "demo", "number": 1, "body": " " }),
+        ),
     ] {
-        let error = toolbox.run(tool, call(0), params.clone()).await.unwrap_err();
+        let error = toolbox
+            .run(tool, call(0), params.clone())
+            .await
+            .unwrap_err();
         assert_eq!(error.error.code, "params.invalid", "{tool} {params}");
     }
     assert!(stub.seen().is_empty());
@@ -217,11 +390,20 @@ async fn a_cancelled_call_sends_nothing() {
     for (tool, params) in [
         (GET_ISSUE, json!({ "number": 1 })),
         ("createBranch", json!({ "branch": "x", "from": "main" })),
-        ("commitFiles", json!({ "branch": "x", "message": "m", "files": [{ "path": "a" }] })),
-        ("createPullRequest", json!({ "title": "t", "head": "x", "base": "main" })),
+        (
+            "commitFiles",
+            json!({ "branch": "x", "message": "m", "files": [{ "path": "a" }] }),
+        ),
+        (
+            "createPullRequest",
+            json!({ "title": "t", "head": "x", "base": "main" }),
+        ),
         ("addComment", json!({ "number": 1, "body": "b" })),
     ] {
-        let error = toolbox.run(tool, call.clone(), repository(params)).await.unwrap_err();
+        let error = toolbox
+            .run(tool, call.clone(), repository(params))
+            .await
+            .unwrap_err();
         assert_eq!(error.error.class, ErrorClass::Cancelled, "{tool}");
     }
     assert!(stub.seen().is_empty());
@@ -233,13 +415,22 @@ async fn a_wrong_configuration_is_named_and_not_repeated() {
         base_url: Some(base_url.to_owned()),
         auth: Auth::Token(token.to_owned().into()),
     };
-    for base_url in ["", "api.github.com", "ftp://x", "http://u:p@x", "https://x?y", "https://x/#y"]
-    {
+    for base_url in [
+        "",
+        "api.github.com",
+        "ftp://x",
+        "http://u:p@x",
+        "https://x?y",
+        "https://x/#y",
+    ] {
         let error = toolbox(&with(base_url, TOKEN)).unwrap_err();
         assert!(matches!(error, Error::BaseUrl), "{base_url}");
     }
     for token in ["", " \n", "a\nb"] {
-        assert!(matches!(toolbox(&with("http://x", token)).unwrap_err(), Error::Token));
+        assert!(matches!(
+            toolbox(&with("http://x", token)).unwrap_err(),
+            Error::Token
+        ));
     }
     let app = |pem: &str| Config {
         base_url: None,
@@ -249,7 +440,10 @@ async fn a_wrong_configuration_is_named_and_not_repeated() {
             installation_id: None,
         },
     };
-    assert!(matches!(toolbox(&app("no key")).unwrap_err(), Error::PrivateKey(_)));
+    assert!(matches!(
+        toolbox(&app("no key")).unwrap_err(),
+        Error::PrivateKey(_)
+    ));
     assert!(toolbox(&app(KEY_PEM)).is_ok());
     assert!(!format!("{:?}", with("http://x", "ghp_secret")).contains("ghp_secret"));
 }
@@ -258,7 +452,13 @@ async fn a_wrong_configuration_is_named_and_not_repeated() {
 async fn a_commit_is_dated_by_its_parent_and_large_files_travel_alone() {
     let head = "a".repeat(40);
     let stub = Stub::serve(move |seen: &Seen| {
-        let tail = seen.uri.path().rsplit("/octo/demo/").next().unwrap_or("").to_owned();
+        let tail = seen
+            .uri
+            .path()
+            .rsplit("/octo/demo/")
+            .next()
+            .unwrap_or("")
+            .to_owned();
         let body = match (&seen.method, tail.as_str()) {
             (&Method::GET, "git/ref/heads/a%23b/c") => {
                 json!({ "ref": "refs/heads/a#b/c", "object": { "sha": head } })
@@ -287,7 +487,11 @@ async fn a_commit_is_dated_by_its_parent_and_large_files_travel_alone() {
             { "path": "gone" },
         ],
     });
-    github(&stub.base_url).toolbox().run("commitFiles", call(4), params).await.unwrap();
+    github(&stub.base_url)
+        .toolbox()
+        .run("commitFiles", call(4), params)
+        .await
+        .unwrap();
 
     assert_eq!(stub.count("/repos/octo/demo/git/blobs"), 2);
     let sent = |path: &str| -> Value {
@@ -317,6 +521,9 @@ async fn a_commit_is_dated_by_its_parent_and_large_files_travel_alone() {
     for who in ["author", "committer"] {
         assert_eq!(commit[who]["date"], "2026-02-01T00:00:00Z");
     }
-    assert_eq!(commit["message"], format!("m\n\nAFU9-Key: {}", call(4).idempotency_key));
+    assert_eq!(
+        commit["message"],
+        format!("m\n\nAFU9-Key: {}", call(4).idempotency_key)
+    );
     assert_eq!(sent("a%23b/c"), json!({ "sha": "c1", "force": false }));
 }

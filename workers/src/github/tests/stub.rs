@@ -22,7 +22,9 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -44,24 +46,41 @@ impl Stub {
         let log = Arc::clone(&seen);
         let handler = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
             let body = String::from_utf8_lossy(&body).into_owned();
-            let request = Seen { method, uri, headers, body };
+            let request = Seen {
+                method,
+                uri,
+                headers,
+                body,
+            };
             let response: Response = answer(&request).into_response();
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+            log.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(request);
             async move { response }
         };
         let app = Router::new().fallback(handler);
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { base_url, seen, _server: server }
+        Self {
+            base_url,
+            seen,
+            _server: server,
+        }
     }
 
     /// Every request so far.
     pub(super) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// How many requests had this path.
     pub(super) fn count(&self, path: &str) -> usize {
-        self.seen().iter().filter(|seen| seen.uri.path() == path).count()
+        self.seen()
+            .iter()
+            .filter(|seen| seen.uri.path() == path)
+            .count()
     }
 }

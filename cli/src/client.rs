@@ -1,0 +1,118 @@
+//! The operator commands' view of a gateway: its HTTP API.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use reqwest::{Method, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::settings::ApiSettings;
+
+/// A request takes milliseconds; the longest wait is a gateway that waits for a partition to move.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The gateway refused a request, with its reasons.
+#[derive(Debug, Error)]
+#[error("{title}{}{}", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default(),
+    next.as_ref().map(|n| format!(" ({n})")).unwrap_or_default())]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) title: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) next: Option<String>,
+    /// The whole problem document.
+    pub(crate) problem: Value,
+}
+
+/// There is no gateway, or it does not answer.
+#[derive(Debug, Error)]
+#[error("cannot reach AFU-9 at {url}; is it running, and is api.url (AFU9_API__URL) right?")]
+pub(crate) struct Unreachable {
+    url: String,
+    #[source]
+    source: reqwest::Error,
+}
+
+/// A gateway.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+}
+
+impl Client {
+    pub(crate) fn new(settings: &ApiSettings) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .user_agent(concat!("afu9/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("cannot build the HTTP client")?;
+        Ok(Self {
+            http,
+            url: settings.url.clone(),
+            token: settings.token.as_ref().map(|token| token.expose_secret().to_owned()),
+        })
+    }
+
+    /// The gateway's address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn get_with(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<Value> {
+        self.send(self.request(Method::GET, path).query(query)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Stores a definition as it is written, so that mistakes have their line and column.
+    pub(crate) async fn put_definition(&self, name: &str, source: String) -> anyhow::Result<Value> {
+        let path = format!("/api/workflows/{name}");
+        let request = self
+            .request(Method::PUT, &path)
+            .header("content-type", "application/yaml")
+            .body(source);
+        self.send(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let unreachable = |source| Unreachable { url: self.url.clone(), source };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(unreachable)?;
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(value);
+        }
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        let refused = Refused {
+            status,
+            title: text("title").unwrap_or_else(|| format!("the gateway answered {status}")),
+            detail: text("detail"),
+            next: text("nextAction"),
+            problem: value,
+        };
+        Err(refused.into())
+    }
+}

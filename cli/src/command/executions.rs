@@ -1,0 +1,124 @@
+//! `afu9 executions`: list, show and end executions.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::arguments::Executions;
+use crate::client::Client;
+use crate::output::{Output, Tone};
+use crate::settings::Settings;
+
+pub(crate) async fn run(
+    command: Executions,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&settings.api)?;
+    match command {
+        Executions::Ls { status, workflow, limit } => {
+            let mut query = vec![("limit", limit.to_string())];
+            query.extend(status.map(|status| ("status", status)));
+            query.extend(workflow.map(|workflow| ("workflow", workflow)));
+            let found = client.get_with("/api/executions", &query).await?;
+            output.json(&found);
+            list(&found, output);
+        }
+        Executions::Show { id } => {
+            let found = client.get(&format!("/api/executions/{id}")).await?;
+            output.json(&found);
+            show(&found, output);
+        }
+        Executions::Cancel { id, reason } => {
+            let path = format!("/api/executions/{id}/cancel");
+            let answer = client.post(&path, &json!({ "reason": reason })).await?;
+            output.json(&answer);
+            output.text(format!("{id}: cancellation accepted"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(found: &Value, output: Output) {
+    let rows: Vec<Vec<String>> = found["executions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|execution| {
+            let text = |key: &str| execution[key].as_str().unwrap_or("-").to_owned();
+            vec![
+                text("id"),
+                text("workflow"),
+                output.status(execution["status"].as_str().unwrap_or("-")),
+                text("startedAt"),
+                duration(&execution["durationMs"]),
+                text("triggeredBy"),
+            ]
+        })
+        .collect();
+    output.table(&["ID", "WORKFLOW", "STATUS", "STARTED", "TOOK", "TRIGGERED BY"], &rows);
+    if found["incomplete"] == true {
+        output.text("some partitions did not answer; live executions may be missing");
+    }
+}
+
+fn show(found: &Value, output: Output) {
+    let execution = &found["execution"];
+    let text = |key: &str| execution[key].as_str().unwrap_or("-");
+    output.text(format!(
+        "{}  {} v{}  {}  {}",
+        text("id"),
+        text("workflow"),
+        execution["version"],
+        output.status(text("status")),
+        duration(&execution["durationMs"]),
+    ));
+    output.text(format!("started {} by {}", text("startedAt"), text("triggeredBy")));
+    if let Some(message) = execution["error"]["message"].as_str() {
+        output.text(format!("{} {message}", output.paint(Tone::Bad, "error:")));
+    }
+    for step in found["steps"].as_array().into_iter().flatten() {
+        output.text(format!("  {}", step_line(step, output)));
+        for attempt in step["attempts"].as_array().into_iter().flatten() {
+            if let Some(message) = attempt["error"]["message"].as_str() {
+                let attempt = &attempt["attempt"];
+                output.text(format!("      attempt {attempt}: {message}"));
+            }
+        }
+    }
+}
+
+/// One step on one line.
+pub(crate) fn step_line(step: &Value, output: Output) -> String {
+    let status = step["status"].as_str().unwrap_or("-");
+    let (sign, tone) = match status {
+        "completed" => ("✓", Tone::Good),
+        "failed" => ("✗", Tone::Bad),
+        "skipped" => ("-", Tone::Quiet),
+        _ => ("…", Tone::Waiting),
+    };
+    let mut line = format!(
+        "{} {:<24} {:<10} {:>8}",
+        output.paint(tone, sign),
+        step["name"].as_str().unwrap_or("-"),
+        status,
+        duration(&step["durationMs"]),
+    );
+    let retries = step["retryCount"].as_u64().unwrap_or(0);
+    if retries > 0 {
+        line.push_str(&format!("  {retries} retries"));
+    }
+    if let Some(message) = step["error"]["message"].as_str().filter(|_| status != "completed") {
+        line.push_str(&format!("  {message}"));
+    }
+    line
+}
+
+/// Milliseconds as a person reads them.
+pub(crate) fn duration(value: &Value) -> String {
+    match value.as_f64() {
+        None => "-".to_owned(),
+        Some(ms) if ms < 10_000.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{:.1} s", ms / 1000.0),
+    }
+}

@@ -1,0 +1,69 @@
+//! What handlers, the router and the watchers share.
+
+use std::sync::Arc;
+
+use afu9_broker::Broker;
+use afu9_broker::kv::IdempotencyStore;
+use afu9_broker::log::LogWriter;
+use afu9_history::Store;
+use afu9_schemas::Timestamp;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::accepted::Accepted;
+use crate::config::Config;
+use crate::definitions::Definitions;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::observed::Observed;
+use crate::stored::Stored;
+
+/// What handlers, the router and the watchers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) broker: Broker,
+    pub(crate) log: LogWriter,
+    pub(crate) stored: Stored,
+    pub(crate) observed: Observed,
+    pub(crate) definitions: Definitions,
+    pub(crate) idempotency: OnceCell<IdempotencyStore>,
+    pub(crate) accepted: Accepted,
+    pub(crate) fleet: Fleet,
+    pub(crate) metrics: Arc<Metrics>,
+    /// One permit for each request that may be answered at once.
+    pub(crate) requests: Arc<Semaphore>,
+    /// One permit for each byte of a body that may be held.
+    pub(crate) bodies: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(
+        config: Config,
+        broker: Broker,
+        store: Option<Store>,
+        log: LogWriter,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let requests = Arc::new(Semaphore::new(config.limits.requests));
+        let bodies = Arc::new(Semaphore::new(config.limits.bodies_bytes));
+        Self {
+            definitions: Definitions::new(broker.clone()),
+            config,
+            broker,
+            log,
+            stored: Stored::new(store),
+            observed: Observed::default(),
+            idempotency: OnceCell::new(),
+            accepted: Accepted::default(),
+            fleet: Fleet::default(),
+            metrics,
+            requests,
+            bodies,
+        }
+    }
+}
+
+/// This process's clock.
+pub(crate) fn now() -> Timestamp {
+    chrono::Utc::now().into()
+}

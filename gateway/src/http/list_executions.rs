@@ -1,0 +1,89 @@
+//! `GET /api/executions`: live and past executions, newest first.
+
+use std::sync::Arc;
+
+use afu9_schemas::view::ExecutionStatus;
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::{Allowed, Read};
+use crate::app::App;
+use crate::executions::{Cursor, Filter, summary_json};
+use crate::problem::{Kind, Problem};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    status: Option<String>,
+    workflow: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    _caller: Allowed<Read>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(wanted) = wanted.map_err(|_| {
+        malformed("the query may have `status`, `workflow`, `limit` and `cursor`, each once")
+    })?;
+    let filter = filter(wanted)?;
+    let listing = app
+        .list(&filter)
+        .await
+        .map_err(|error| Problem::internal(&error))?;
+    Ok(Json(json!({
+        "executions": listing.page.executions.iter().map(summary_json).collect::<Vec<_>>(),
+        "total": listing.total,
+        "nextCursor": listing.page.next.map(Cursor::to_text),
+        "incomplete": listing.incomplete,
+    })))
+}
+
+fn filter(wanted: Wanted) -> Result<Filter, Problem> {
+    let status = wanted.status.as_deref().map(status).transpose()?;
+    let limit = match wanted.limit.as_deref() {
+        None => Filter::DEFAULT_LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=Filter::MAX_LIMIT).contains(limit))
+            .ok_or_else(|| {
+                malformed(format!(
+                    "`limit` must be a number from 1 to {}",
+                    Filter::MAX_LIMIT
+                ))
+            })?,
+    };
+    let before = wanted
+        .cursor
+        .as_deref()
+        .map(|text| {
+            Cursor::from_text(text)
+                .ok_or_else(|| malformed("`cursor` must be the `nextCursor` of another page"))
+        })
+        .transpose()?;
+    Ok(Filter {
+        status,
+        workflow: wanted.workflow,
+        limit,
+        before,
+    })
+}
+
+fn status(name: &str) -> Result<ExecutionStatus, Problem> {
+    use ExecutionStatus::{Cancelled, Completed, Failed, Paused, Pending, Running};
+    [Pending, Running, Paused, Completed, Failed, Cancelled]
+        .into_iter()
+        .find(|status| status.as_str() == name)
+        .ok_or_else(|| {
+            malformed("`status` must be pending, running, paused, completed, failed or cancelled")
+        })
+}
+
+fn malformed(detail: impl Into<String>) -> Problem {
+    Problem::new(Kind::Malformed, detail, "correct the query")
+}

@@ -1,0 +1,172 @@
+//! What the gateway counts, and the text in which Prometheus reads it.
+//!
+//! Labels are never ids: their values are fixed in this file, or the names of worker kinds.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Name, description, label, and a counter for each value of the label.
+type Family<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a Counter)]);
+
+/// What the gateway has done since it started.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each name is its own description")]
+pub struct Metrics {
+    pub webhooks_accepted: Counter,
+    pub webhooks_duplicate: Counter,
+    pub webhooks_bad_signature: Counter,
+    pub webhooks_refused: Counter,
+    pub webhooks_unavailable: Counter,
+    pub triggers_accepted: Counter,
+    pub triggers_replayed: Counter,
+    pub triggers_refused: Counter,
+    pub triggers_unavailable: Counter,
+    pub deliveries_routed: Counter,
+    pub deliveries_unmatched: Counter,
+    pub deliveries_retried: Counter,
+    pub deliveries_dead: Counter,
+    pub routes_started: Counter,
+    pub routes_known: Counter,
+    pub routes_failed: Counter,
+    pub dead_letters: Counter,
+    pub history_unreadable: Counter,
+    pub responses_success: Counter,
+    pub responses_client_error: Counter,
+    pub responses_server_error: Counter,
+    pub panics: Counter,
+}
+
+impl Metrics {
+    /// The text of `/metrics`; `live_workers` are the workers heard of lately, by kind.
+    pub(crate) fn text(&self, live_workers: &[(String, usize)]) -> String {
+        let families: [Family<'_>; 8] = [
+            (
+                "webhooks",
+                "Webhook deliveries by what became of them.",
+                "result",
+                &[
+                    ("accepted", &self.webhooks_accepted),
+                    ("duplicate", &self.webhooks_duplicate),
+                    ("bad_signature", &self.webhooks_bad_signature),
+                    ("refused", &self.webhooks_refused),
+                    ("unavailable", &self.webhooks_unavailable),
+                ],
+            ),
+            (
+                "triggers",
+                "Trigger calls by what became of them.",
+                "result",
+                &[
+                    ("accepted", &self.triggers_accepted),
+                    ("replayed", &self.triggers_replayed),
+                    ("refused", &self.triggers_refused),
+                    ("unavailable", &self.triggers_unavailable),
+                ],
+            ),
+            (
+                "deliveries",
+                "Stored deliveries by how routing them ended.",
+                "result",
+                &[
+                    ("routed", &self.deliveries_routed),
+                    ("unmatched", &self.deliveries_unmatched),
+                    ("retried", &self.deliveries_retried),
+                    ("dead", &self.deliveries_dead),
+                ],
+            ),
+            (
+                "routes",
+                "Matched routes by what became of them.",
+                "result",
+                &[
+                    ("started", &self.routes_started),
+                    ("known", &self.routes_known),
+                    ("failed", &self.routes_failed),
+                ],
+            ),
+            (
+                "dead_letters",
+                "Dead letters written.",
+                "source",
+                &[("inbox", &self.dead_letters)],
+            ),
+            (
+                "history_unreadable",
+                "History batches the gateway could not read.",
+                "reason",
+                &[("decode", &self.history_unreadable)],
+            ),
+            (
+                "responses",
+                "HTTP answers by class.",
+                "class",
+                &[
+                    ("success", &self.responses_success),
+                    ("client_error", &self.responses_client_error),
+                    ("server_error", &self.responses_server_error),
+                ],
+            ),
+            (
+                "panics",
+                "Panics caught.",
+                "in",
+                &[("handler", &self.panics)],
+            ),
+        ];
+        let mut text = String::new();
+        for (name, help, label, values) in families {
+            let name = format!("afu9_gateway_{name}_total");
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+            for (value, counter) in values {
+                let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {}", counter.get());
+            }
+        }
+        let name = "afu9_gateway_live_workers";
+        let _ = writeln!(
+            text,
+            "# HELP {name} Workers heard of lately.\n# TYPE {name} gauge"
+        );
+        for (kind, count) in live_workers {
+            let _ = writeln!(text, "{name}{{kind=\"{kind}\"}} {count}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_in_the_text() {
+        let metrics = Metrics::default();
+        metrics.webhooks_bad_signature.add();
+        let text = metrics.text(&[("github".to_owned(), 2)]);
+        assert!(
+            text.contains("afu9_gateway_webhooks_total{result=\"bad_signature\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("afu9_gateway_live_workers{kind=\"github\"} 2\n"),
+            "{text}"
+        );
+        let lines = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(lines, 22 + 1, "one line for each field of the struct");
+    }
+}

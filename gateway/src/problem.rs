@@ -1,0 +1,422 @@
+//! Every error an HTTP caller sees: problem details of RFC 9457, one table of kinds.
+//!
+//! A handler returns a [`Problem`]; the outermost layer ([`crate::http`]) adds the request's id,
+//! writes the body and logs the cause, once. A detail says what the caller can use; what a library
+//! said goes to the log only.
+
+use std::time::Duration;
+
+use afu9_broker::PublishError;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+use serde_json::{Map, Value, json};
+
+/// What kind of problem it is; decides status, code, title and who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Unauthenticated,
+    MissingScope,
+    SignatureMissing,
+    SignatureInvalid,
+    WebhooksNotConfigured,
+    HeaderMissing,
+    Malformed,
+    NoSuchResource,
+    MethodNotAllowed,
+    TooLarge,
+    Rejected(StatusCode),
+    UnknownWorkflow,
+    WorkflowDisabled,
+    WorkflowUnreadable,
+    TestTools,
+    InvalidDefinition,
+    IdempotencyConflict,
+    UnknownExecution,
+    ExecutionEnded,
+    ExecutionUnreachable,
+    StreamFull,
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    Overloaded,
+    TimedOut,
+    Internal,
+}
+
+/// What stands in the way, and so who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockedBy {
+    /// The state of the thing asked for.
+    State,
+    /// A rule of the API: the request must change.
+    Policy,
+    /// AFU-9's configuration: an operator must act.
+    Config,
+    /// Something AFU-9 depends on: try again later.
+    Upstream,
+    /// AFU-9 itself.
+    Internal,
+}
+
+impl BlockedBy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "STATE",
+            Self::Policy => "POLICY",
+            Self::Config => "CONFIG",
+            Self::Upstream => "UPSTREAM",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+struct Facts {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    blocked_by: BlockedBy,
+}
+
+impl Kind {
+    fn facts(self) -> Facts {
+        use BlockedBy::{Config, Internal, Policy, State, Upstream};
+        type S = StatusCode;
+        let (status, code, title, blocked_by) = match self {
+            Self::Unauthenticated => (
+                S::UNAUTHORIZED,
+                "auth.unauthenticated",
+                "Not authenticated",
+                Policy,
+            ),
+            Self::MissingScope => (S::FORBIDDEN, "auth.missing_scope", "Not allowed", Policy),
+            Self::SignatureMissing => (
+                S::UNAUTHORIZED,
+                "webhook.signature_missing",
+                "Signature missing",
+                Policy,
+            ),
+            Self::SignatureInvalid => (
+                S::UNAUTHORIZED,
+                "webhook.signature_invalid",
+                "Signature not valid",
+                Policy,
+            ),
+            Self::WebhooksNotConfigured => (
+                S::SERVICE_UNAVAILABLE,
+                "webhook.not_configured",
+                "Webhooks not configured",
+                Config,
+            ),
+            Self::HeaderMissing => (
+                S::BAD_REQUEST,
+                "request.header_missing",
+                "Header missing",
+                Policy,
+            ),
+            Self::Malformed => (
+                S::BAD_REQUEST,
+                "request.malformed",
+                "Malformed request",
+                Policy,
+            ),
+            Self::NoSuchResource => (
+                S::NOT_FOUND,
+                "request.no_such_resource",
+                "No such resource",
+                Policy,
+            ),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "request.method_not_allowed",
+                "Method not allowed",
+                Policy,
+            ),
+            Self::TooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "request.too_large",
+                "Request too large",
+                Policy,
+            ),
+            Self::Rejected(status) => (status, "request.rejected", "Request rejected", Policy),
+            Self::UnknownWorkflow => (S::NOT_FOUND, "workflow.unknown", "Unknown workflow", State),
+            Self::WorkflowDisabled => {
+                (S::CONFLICT, "workflow.disabled", "Workflow disabled", State)
+            }
+            Self::WorkflowUnreadable => (
+                S::CONFLICT,
+                "workflow.unreadable",
+                "Workflow not readable",
+                State,
+            ),
+            Self::TestTools => (
+                S::FORBIDDEN,
+                "workflow.test_tools",
+                "Test tools are not allowed",
+                Policy,
+            ),
+            Self::InvalidDefinition => (
+                S::UNPROCESSABLE_ENTITY,
+                "definition.invalid",
+                "Definition not valid",
+                Policy,
+            ),
+            Self::IdempotencyConflict => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency.conflict",
+                "Idempotency key used for another request",
+                State,
+            ),
+            Self::UnknownExecution => (
+                S::NOT_FOUND,
+                "execution.unknown",
+                "Unknown execution",
+                State,
+            ),
+            Self::ExecutionEnded => (S::CONFLICT, "execution.ended", "Execution has ended", State),
+            Self::ExecutionUnreachable => (
+                S::SERVICE_UNAVAILABLE,
+                "execution.unreachable",
+                "Execution cannot be looked up",
+                Upstream,
+            ),
+            Self::StreamFull => (
+                S::SERVICE_UNAVAILABLE,
+                "broker.full",
+                "Stream full",
+                Upstream,
+            ),
+            Self::BrokerUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "broker.unavailable",
+                "Broker not available",
+                Upstream,
+            ),
+            Self::DatabaseUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "database.unavailable",
+                "Database not available",
+                Upstream,
+            ),
+            Self::Overloaded => (
+                S::SERVICE_UNAVAILABLE,
+                "gateway.overloaded",
+                "Too many requests at once",
+                State,
+            ),
+            Self::TimedOut => (
+                S::SERVICE_UNAVAILABLE,
+                "gateway.timeout",
+                "Request took too long",
+                Internal,
+            ),
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "gateway.internal",
+                "Internal error",
+                Internal,
+            ),
+        };
+        Facts {
+            status,
+            code,
+            title,
+            blocked_by,
+        }
+    }
+}
+
+/// An error as the caller sees it, and its cause as the log sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: Kind,
+    detail: String,
+    next_action: String,
+    retry_after: Option<Duration>,
+    members: Map<String, Value>,
+    cause: Option<String>,
+}
+
+/// How long a caller waits before it tries again, where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Problem {
+    /// A problem with what is wrong and what to do about it.
+    pub(crate) fn new(
+        kind: Kind,
+        detail: impl Into<String>,
+        next_action: impl Into<String>,
+    ) -> Self {
+        let retry_after =
+            (kind.facts().status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
+        Self(Box::new(Inner {
+            kind,
+            detail: detail.into(),
+            next_action: next_action.into(),
+            retry_after,
+            members: Map::new(),
+            cause: None,
+        }))
+    }
+
+    /// Our own mistake; only the log learns which.
+    pub(crate) fn internal(cause: &dyn std::error::Error) -> Self {
+        Self::new(
+            Kind::Internal,
+            "the gateway could not carry out the request",
+            "report this with the requestId; the log has the cause",
+        )
+        .caused_by(cause)
+    }
+
+    /// The broker did not answer a question.
+    pub(crate) fn broker(cause: &dyn std::error::Error) -> Self {
+        Self::new(
+            Kind::BrokerUnavailable,
+            "the message broker did not answer",
+            "try again; if it stays, see `nats` in /api/ready",
+        )
+        .caused_by(cause)
+    }
+
+    /// The broker did not store a message.
+    pub(crate) fn publish(error: &PublishError) -> Self {
+        match error {
+            PublishError::Full { .. } => Self::new(
+                Kind::StreamFull,
+                "nothing was stored: the stream is full and refuses new messages",
+                "try again later; an operator should check that its consumers are running",
+            ),
+            PublishError::Unacknowledged { .. } | PublishError::Closed => Self::new(
+                Kind::BrokerUnavailable,
+                "the broker did not confirm that the request was stored; it may have been",
+                "try again with the same Idempotency-Key or delivery id, which does nothing twice",
+            ),
+            PublishError::Conflict { .. }
+            | PublishError::Refused { .. }
+            | PublishError::Encode { .. } => Self::internal(error),
+        }
+        .caused_by(error)
+    }
+
+    /// Adds what the log, and nobody else, shall know.
+    pub(crate) fn caused_by(mut self, cause: &dyn std::error::Error) -> Self {
+        self.0.cause = Some(afu9_broker::error::chain(cause));
+        self
+    }
+
+    /// Adds a member to the body.
+    pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
+        self.0.members.insert(name.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.kind.facts().status
+    }
+
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.kind.facts().code
+    }
+
+    /// The body for the request called `request_id`.
+    pub(crate) fn body(&self, request_id: &str) -> Value {
+        let facts = self.0.kind.facts();
+        let mut body = json!({
+            "type": format!("urn:afu9:problem:{}", facts.code),
+            "title": facts.title,
+            "status": facts.status.as_u16(),
+            "detail": self.0.detail,
+            "code": facts.code,
+            "requestId": request_id,
+            "blockedBy": facts.blocked_by.as_str(),
+            "nextAction": self.0.next_action,
+        });
+        if let Some(body) = body.as_object_mut() {
+            body.extend(self.0.members.clone());
+        }
+        body
+    }
+
+    /// The whole answer for the request called `request_id`.
+    pub(crate) fn render(&self, request_id: &str) -> Response {
+        let mut response = (self.status(), self.body(request_id).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = self.0.retry_after {
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(after.as_secs().max(1)),
+            );
+        }
+        if self.0.kind == Kind::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    /// Only a note for the outermost layer, which knows the request's id.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_every_member_and_no_cause() {
+        let cause = std::io::Error::other("password=hunter2");
+        let problem = Problem::internal(&cause).with("errors", json!([1]));
+        let body = problem.body("r-1");
+        for (name, value) in [
+            ("type", json!("urn:afu9:problem:gateway.internal")),
+            ("title", json!("Internal error")),
+            ("status", json!(500)),
+            ("code", json!("gateway.internal")),
+            ("requestId", json!("r-1")),
+            ("blockedBy", json!("INTERNAL")),
+            ("errors", json!([1])),
+        ] {
+            assert_eq!(body[name], value, "{name}");
+        }
+        assert!(body["detail"].is_string() && body["nextAction"].is_string());
+        assert!(!body.to_string().contains("hunter2"), "causes stay inside");
+        assert!(
+            problem
+                .cause()
+                .is_some_and(|cause| cause.contains("hunter2"))
+        );
+    }
+
+    #[test]
+    fn whoever_shall_try_again_is_told_when() {
+        let full = Problem::publish(&PublishError::Full {
+            subject: "s".to_owned(),
+        });
+        let response = full.render("r");
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key(header::RETRY_AFTER));
+        let unknown = Problem::new(Kind::UnknownExecution, "d", "n").render("r");
+        assert!(!unknown.headers().contains_key(header::RETRY_AFTER));
+        assert_eq!(
+            unknown.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+    }
+}

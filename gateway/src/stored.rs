@@ -1,0 +1,89 @@
+//! The past in Postgres, if there is a Postgres. The only file that touches the history crate.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use afu9_history::{Cursor, ExecutionFilter, QueryError, Store};
+use afu9_schemas::ExecutionId;
+use afu9_schemas::view::{ExecutionSummary, ExecutionView};
+use thiserror::Error;
+
+use crate::executions::Filter;
+
+/// The past in Postgres; empty without one.
+#[derive(Debug)]
+pub(crate) struct Stored(Option<Store>);
+
+/// Why Postgres gave no answer.
+#[derive(Debug, Error)]
+pub(crate) enum StoredError {
+    #[error("the database is away")]
+    Away(#[source] QueryError),
+    #[error("the database's answer cannot be used")]
+    Unusable(#[source] QueryError),
+}
+
+impl From<QueryError> for StoredError {
+    fn from(error: QueryError) -> Self {
+        if error.is_retryable() {
+            Self::Away(error)
+        } else {
+            Self::Unusable(error)
+        }
+    }
+}
+
+impl Stored {
+    pub(crate) const fn new(store: Option<Store>) -> Self {
+        Self(store)
+    }
+
+    pub(crate) const fn is_configured(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Everything about one execution.
+    pub(crate) async fn show(&self, id: ExecutionId) -> Result<Option<ExecutionView>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(store.show_execution(id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// The newest executions that pass `filter`, newest first.
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<ExecutionSummary>, StoredError> {
+        let Some(store) = &self.0 else {
+            return Ok(Vec::new());
+        };
+        let filter = ExecutionFilter {
+            status: filter.status,
+            workflow: filter.workflow.clone(),
+            limit: Some(u32::try_from(filter.limit).unwrap_or(ExecutionFilter::MAX_LIMIT)),
+            before: filter.before.map(|cursor| Cursor {
+                started_at: cursor.started_at,
+                id: cursor.id,
+            }),
+        };
+        Ok(store.list_executions(&filter).await?)
+    }
+
+    /// The newest execution of each workflow that has any, by the workflow's name.
+    pub(crate) async fn last_runs(&self) -> Result<HashMap<String, ExecutionSummary>, StoredError> {
+        let Some(store) = &self.0 else {
+            return Ok(HashMap::new());
+        };
+        let workflows = store.list_workflows().await?;
+        Ok(workflows
+            .into_iter()
+            .filter_map(|workflow| workflow.last_run.map(|run| (workflow.name, run)))
+            .collect())
+    }
+
+    /// Whether Postgres answers, and after how long; `None` without one.
+    pub(crate) async fn check(&self) -> Option<Result<Duration, afu9_history::CheckError>> {
+        match &self.0 {
+            Some(store) => Some(store.check().await),
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Submitting starts: what is answered with a yes is in the input log, and the same key starts one
+//! execution only.
+
+use std::sync::Arc;
+
+use afu9_broker::kv::{Claim, IdempotencyStore};
+use afu9_broker::{PublishError, RequestError};
+use afu9_schemas::ExecutionId;
+use afu9_schemas::message::{Input, InputKind, Start};
+use afu9_schemas::view::ExecutionSummary;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::accepted;
+use crate::app::{App, now};
+use crate::executions::Found;
+use crate::stored::StoredError;
+
+/// What submitting under a key came to.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Submitted {
+    /// The start is stored.
+    New,
+    /// It was stored before; this is what became of it.
+    Before(Box<ExecutionSummary>),
+    /// The key was used for something else.
+    OtherContent,
+}
+
+/// Why nothing can be said about a submission: try again under the same key.
+#[derive(Debug, Error)]
+pub(crate) enum SubmitError {
+    #[error("the key could not be claimed")]
+    Claim(#[source] RequestError),
+    #[error("earlier executions could not be looked up")]
+    Past(#[source] StoredError),
+    #[error("the database is away, and only it may know the execution")]
+    PastAway,
+    #[error("the start could not be stored")]
+    Store(#[source] Arc<PublishError>),
+}
+
+impl App {
+    /// Stores `start` and remembers that it did.
+    ///
+    /// # Errors
+    /// See [`afu9_broker::log::LogWriter::submit`]; submitting again is harmless.
+    pub(crate) async fn submit(
+        &self,
+        execution: ExecutionId,
+        start: Start,
+    ) -> Result<(), Arc<PublishError>> {
+        let view = accepted::pending(execution, &start, now());
+        let kind = InputKind::Start(Box::new(start));
+        self.log.submit(Input { execution, kind }).await?;
+        self.accepted.remember(view, Instant::now());
+        Ok(())
+    }
+
+    /// Stores `start` as the one execution of `key`, whose id is derived from it.
+    ///
+    /// The claim comes first: of two submitters at once, both may store the start, which is one start
+    /// to the engine, because it carries one id. A claim without a known execution is that of
+    /// somebody who died in between: the start is stored (again).
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; submitting again under the same key is harmless.
+    pub(crate) async fn submit_once(
+        &self,
+        key: &str,
+        content: &str,
+        start: Start,
+    ) -> Result<Submitted, SubmitError> {
+        let execution = ExecutionId::derived(key);
+        let claim = Claim {
+            execution,
+            content: content.to_owned(),
+        };
+        let keys = self.idempotency().await.map_err(SubmitError::Claim)?;
+        if let Some(before) = keys.claim(key, &claim).await.map_err(SubmitError::Claim)? {
+            if before.content != content {
+                return Ok(Submitted::OtherContent);
+            }
+            if let Some(known) = self.accepted.get(execution, Instant::now()) {
+                return Ok(Submitted::Before(Box::new(known.summary)));
+            }
+            match self.find(execution).await.map_err(SubmitError::Past)? {
+                Found::Known(view, _) => return Ok(Submitted::Before(Box::new(view.summary))),
+                // It may have ended long ago, and nobody but the database would know.
+                Found::PastAway => return Err(SubmitError::PastAway),
+                // An owner that comes back knows what it has begun: a second start changes nothing.
+                Found::Unknown | Found::OwnerAway => {}
+            }
+        }
+        self.submit(execution, start)
+            .await
+            .map_err(SubmitError::Store)?;
+        Ok(Submitted::New)
+    }
+
+    async fn idempotency(&self) -> Result<&IdempotencyStore, RequestError> {
+        self.idempotency
+            .get_or_try_init(|| self.broker.idempotency())
+            .await
+    }
+}
