@@ -5,6 +5,8 @@
 //! both the same states and effects, which is why a stale owner can waste work but not corrupt it.
 
 mod recent;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -187,7 +189,11 @@ impl PartitionState {
             Applied::Changed => self.settle(live),
             Applied::Ignored(why) => {
                 match why {
-                    Ignored::StaleResult => self.counters.stale_results += 1,
+                    Ignored::StaleResult => {
+                        self.counters.stale_results += 1;
+                        // The execution's own count of them has changed, and its end will tell it.
+                        self.dirty.insert(id);
+                    }
                     Ignored::DuplicateStart => self.counters.duplicate_starts += 1,
                     Ignored::Late | Ignored::EarlyWake => {}
                 }

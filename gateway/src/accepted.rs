@@ -31,7 +31,7 @@ struct Entries {
 }
 
 impl Accepted {
-    /// Remembers that `start` was stored at `at`.
+    /// Remembers an execution whose start was stored at `now`.
     pub(crate) fn remember(&self, view: ExecutionView, now: Instant) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.forget(now);

@@ -3,4 +3,5 @@
 //! Integration tests of other crates run the simulations in their own process; the binary runs them
 //! for demonstrations.
 
+pub mod load;
 pub mod simulated_github;

@@ -1,6 +1,8 @@
-//! `afu9-loadtest`: runs simulations of the outside world.
+//! `afu9-loadtest`: load on AFU-9, and simulations of the outside world.
 
 mod command;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -14,16 +16,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Starts many executions and reports throughput, latency and what was lost.
+    Run(command::run::Arguments),
     /// Runs a simulated GitHub until it is told to end.
     SimulateGithub(command::simulate_github::Arguments),
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
     match Arguments::parse().command {
-        Command::SimulateGithub(arguments) => command::simulate_github::run(arguments).await,
+        Command::Run(arguments) => command::run::run(arguments).await,
+        Command::SimulateGithub(arguments) => {
+            command::simulate_github::run(arguments).await?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -55,6 +55,10 @@ pub(crate) async fn run(
             checks.push(database(&settings).await);
             checks.extend(github(&settings).await);
             checks.push(api(&settings).await);
+            if let Some(endpoint) = &settings.aws_endpoint {
+                let message = format!("aws.endpoint_url is {endpoint}; no worker of this build uses AWS");
+                checks.push(check("aws", Verdict::NotConfigured, message));
+            }
         }
     }
     for found in &checks {

@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 
 use afu9_loadtest::simulated_github::{self, AppSeed, Config, RepositorySeed, TokenSeed};
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use super::Output;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -43,12 +45,6 @@ pub(crate) struct Arguments {
     /// How the line on standard output looks.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Output {
-    Text,
-    Json,
 }
 
 fn parse_token(text: &str) -> Result<(String, String), String> {

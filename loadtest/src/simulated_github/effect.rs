@@ -27,6 +27,7 @@ pub enum EffectKind {
     UpdateIssue,
     AddLabels,
     CreateComment,
+    DeleteComment,
     CreatePullRequest,
     UpdatePullRequest,
     MergePullRequest,

@@ -183,6 +183,20 @@ impl Repository {
         Ok(comment)
     }
 
+    /// Removes a comment and returns it with the number of its issue.
+    ///
+    /// # Errors
+    /// 404 for a comment that does not exist (any more).
+    pub(crate) fn delete_comment(&mut self, id: u64) -> Result<(u64, Comment), Failure> {
+        let found = self.issues.values().find_map(|issue| {
+            let place = issue.comments.iter().position(|comment| comment.id == id)?;
+            Some((issue.number, place))
+        });
+        let (number, place) = found.ok_or_else(Failure::not_found)?;
+        let comment = self.touch_issue(number)?.comments.remove(place);
+        Ok((number, comment))
+    }
+
     /// Issues and pull requests in the order of the filter.
     pub(crate) fn list_issues(&self, filter: &Filter) -> Vec<&Issue> {
         let accepts = |issue: &&Issue| {

@@ -1,8 +1,9 @@
 //! Issues, their comments and labels. Pull requests are issues, too.
 
 use axum::Json;
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
-use axum::routing::get;
+use axum::routing::{delete, get};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 
@@ -26,6 +27,10 @@ pub(super) fn routes() -> Routes {
         .route(
             "/repos/{owner}/{repo}/issues/{number}/comments",
             get(comments).post(comment),
+        )
+        .route(
+            "/repos/{owner}/{repo}/issues/comments/{id}",
+            delete(delete_comment),
         )
         .route(
             "/repos/{owner}/{repo}/issues/{number}/labels",
@@ -276,6 +281,22 @@ async fn comment(target: Target) -> Answer {
         },
     );
     created(view::comment(&repository.place, number, &comment))
+}
+
+async fn delete_comment(target: Target) -> Answer {
+    let mut repository = target.writing(Area::Issues)?;
+    let id = target.parameter("id").parse();
+    let id: u64 = id.map_err(|_| Failure::not_found())?;
+    let (number, comment) = repository.delete_comment(id)?;
+    let happening = Happening::new(EffectKind::DeleteComment, format!("#{number}"));
+    target.record(
+        &repository,
+        Happening {
+            text: &comment.body,
+            ..happening
+        },
+    );
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn labels(target: Target) -> Answer {

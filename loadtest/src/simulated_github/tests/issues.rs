@@ -53,6 +53,36 @@ async fn an_issue_is_read_changed_and_discussed() {
 }
 
 #[tokio::test]
+async fn a_comment_is_deleted_once() {
+    let github = Github::demo().await;
+    let comments = format!("{REPO}/issues/1/comments");
+    let mut ids = Vec::new();
+    for text in ["first <!-- afu9:k -->", "second <!-- afu9:k -->"] {
+        let comment = github.post(&comments, json!({"body": text})).await.json();
+        ids.push(comment["id"].as_u64().expect("an id"));
+    }
+    let second = format!("{REPO}/issues/comments/{}", ids[1]);
+    let deleted = github.send(github.request(Method::DELETE, &second)).await;
+    assert_eq!((deleted.status.as_u16(), deleted.text.as_str()), (204, ""));
+    let left = github.get(&comments).await.json();
+    assert_eq!(left.as_array().map(Vec::len), Some(1));
+    assert_eq!(left[0]["id"], ids[0]);
+    for gone in [second, format!("{REPO}/issues/comments/abc")] {
+        let answer = github.send(github.request(Method::DELETE, &gone)).await;
+        assert_eq!(answer.why(), (404, "Not Found".to_owned()));
+    }
+    let expected = [
+        EffectKind::CreateComment,
+        EffectKind::CreateComment,
+        EffectKind::DeleteComment,
+    ];
+    assert_eq!(github.kinds(), expected);
+    let effects = github.handle().effects();
+    assert_eq!(effects[2].subject, "#1");
+    assert_eq!(effects[2].marker.as_deref(), Some("afu9:k"));
+}
+
+#[tokio::test]
 async fn mistakes_in_bodies_are_answered_as_github_does() {
     let github = Github::demo().await;
     let issues = format!("{REPO}/issues");

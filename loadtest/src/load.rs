@@ -1,0 +1,235 @@
+//! Load on a running AFU-9, through nothing but its public HTTP API.
+//!
+//! Called by the binary's `run`. An execution counts when its end was seen on the event stream; one
+//! that was accepted and never ended is lost, one that ended twice is a duplicate.
+
+mod api;
+mod events;
+mod processes;
+mod report;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use report::Report;
+
+use api::Api;
+use processes::Usage;
+
+/// How long nothing may end before the rest counts as lost.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// Largest latency recorded, in microseconds: ten minutes.
+const MAX_LATENCY_US: u64 = 600_000_000;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Address of the gateway.
+    pub api_url: String,
+    /// Token with the scopes `trigger` and `admin` (it stores the workflow it runs).
+    pub token: Option<String>,
+    /// Executions in all.
+    pub workflows: usize,
+    /// Steps of each.
+    pub steps: usize,
+    /// How executions are started.
+    pub pace: Pace,
+}
+
+/// How executions are started.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// This many are in progress at any time; the next starts when one has ended. Latency is what
+    /// somebody in this queue of known length sees.
+    Concurrency(usize),
+    /// This many start each second, whether or not others have ended. Latency counts from the
+    /// instant at which an execution was due, so that a stall shows in every one it delayed.
+    Rate(f64),
+}
+
+/// What the starters and the event stream share.
+#[derive(Debug, Default)]
+struct Progress {
+    waiting: Mutex<Waiting>,
+    ended: AtomicUsize,
+    failed: AtomicUsize,
+    duplicates: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Accepted and not ended.
+    open: HashMap<String, oneshot::Sender<Instant>>,
+    /// Ended before their acceptance was read.
+    early: HashMap<String, Instant>,
+    /// Ended, with the number of the event that said so.
+    done: HashMap<String, u64>,
+}
+
+/// Runs `plan`.
+///
+/// # Errors
+/// When AFU-9 cannot be reached or refuses; executions that are lost are in the report, not an
+/// error.
+pub async fn run(plan: &Plan) -> Result<Report> {
+    let api = Api::new(&plan.api_url, plan.token.as_deref())?;
+    let workflow = api.store_noop_workflow(plan.steps).await?;
+    let progress = std::sync::Arc::new(Progress::default());
+    let stop = CancellationToken::new();
+    let events = events::follow(api.clone(), std::sync::Arc::clone(&progress), stop.clone()).await?;
+
+    let before = Usage::read();
+    let begun = Instant::now();
+    let mut histogram = Histogram::new_with_max(MAX_LATENCY_US, 3).context("histogram")?;
+    let (mut submitted, mut refused) = (0_usize, 0_usize);
+    let mut last_end = begun;
+    let mut runs = start_all(plan, &api, &workflow, &progress, begun);
+    while let Some(run) = runs.join_next().await {
+        for outcome in run.context("a starter panicked")?? {
+            match outcome {
+                Outcome::Ended { due, at } => {
+                    submitted += 1;
+                    last_end = last_end.max(at);
+                    let micros = u64::try_from((at - due).as_micros()).unwrap_or(MAX_LATENCY_US);
+                    histogram.saturating_record(micros.max(1));
+                }
+                Outcome::Lost => submitted += 1,
+                Outcome::Refused => refused += 1,
+            }
+        }
+    }
+    let after = Usage::read();
+    stop.cancel();
+    events.await.context("the event stream panicked")??;
+    let ended = progress.ended.load(Ordering::Relaxed);
+    Ok(Report {
+        workflows: plan.workflows,
+        steps: plan.steps,
+        pace: plan.pace,
+        submitted,
+        refused,
+        ended,
+        failed: progress.failed.load(Ordering::Relaxed),
+        lost: submitted.saturating_sub(ended),
+        duplicates: progress.duplicates.load(Ordering::Relaxed),
+        elapsed: last_end - begun,
+        latency_us: histogram,
+        processes: after.since(&before),
+    })
+}
+
+enum Outcome {
+    Ended { due: Instant, at: Instant },
+    Lost,
+    Refused,
+}
+
+fn start_all(
+    plan: &Plan,
+    api: &Api,
+    workflow: &str,
+    progress: &std::sync::Arc<Progress>,
+    begun: Instant,
+) -> JoinSet<Result<Vec<Outcome>>> {
+    let mut runs = JoinSet::new();
+    let next = std::sync::Arc::new(AtomicUsize::new(0));
+    let starters = match plan.pace {
+        Pace::Concurrency(concurrency) => concurrency,
+        // Each starter waits for its execution: enough of them that none is late for want of one.
+        Pace::Rate(rate) => ((rate * 2.0) as usize).clamp(16, 4096),
+    };
+    let per_starter = plan.workflows.div_ceil(starters.max(1));
+    for _ in 0..starters.min(plan.workflows) {
+        let (api, progress, next) =
+            (api.clone(), std::sync::Arc::clone(progress), std::sync::Arc::clone(&next));
+        let (workflow, pace, workflows) = (workflow.to_owned(), plan.pace, plan.workflows);
+        runs.spawn(async move {
+            let mut outcomes = Vec::with_capacity(per_starter);
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= workflows {
+                    return Ok(outcomes);
+                }
+                let due = match pace {
+                    Pace::Concurrency(_) => Instant::now(),
+                    Pace::Rate(rate) => {
+                        let due = begun + Duration::from_secs_f64(index as f64 / rate);
+                        tokio::time::sleep_until(due).await;
+                        due
+                    }
+                };
+                outcomes.push(run_one(&api, &workflow, &progress, due).await?);
+            }
+        });
+    }
+    runs
+}
+
+async fn run_one(api: &Api, workflow: &str, progress: &Progress, due: Instant) -> Result<Outcome> {
+    let Some(id) = api.trigger(workflow).await? else { return Ok(Outcome::Refused) };
+    let (sender, receiver) = oneshot::channel();
+    {
+        let mut waiting = progress.waiting.lock().expect("no panic while the lock is held");
+        if let Some(at) = waiting.early.remove(&id) {
+            return Ok(Outcome::Ended { due, at });
+        }
+        if waiting.open.insert(id.clone(), sender).is_some() {
+            bail!("execution {id} was given to two submissions");
+        }
+    }
+    // Patience is with the whole run: as long as others end, this one may still.
+    let mut receiver = receiver;
+    let mut seen = progress.ended.load(Ordering::Relaxed);
+    loop {
+        match tokio::time::timeout(GIVE_UP_AFTER, &mut receiver).await {
+            Ok(Ok(at)) => return Ok(Outcome::Ended { due, at }),
+            Ok(Err(_)) => bail!("the event stream ended"),
+            Err(_elapsed) => {
+                let now = progress.ended.load(Ordering::Relaxed);
+                if now == seen {
+                    return Ok(Outcome::Lost);
+                }
+                seen = now;
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// An execution has ended, as event `number` of it says.
+    fn ended(&self, id: String, number: u64, completed: bool) {
+        let at = Instant::now();
+        let mut waiting = self.waiting.lock().expect("no panic while the lock is held");
+        if let Some(first) = waiting.done.get(&id) {
+            // The same event again is a replay, which changes nothing; another one is a duplicate.
+            if *first != number {
+                self.duplicates.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        waiting.done.insert(id.clone(), number);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if !completed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        match waiting.open.remove(&id) {
+            Some(sender) => {
+                // Nobody waits any more if the run was given up.
+                let _given_up = sender.send(at);
+            }
+            None => {
+                waiting.early.insert(id, at);
+            }
+        }
+    }
+}
