@@ -175,8 +175,23 @@ impl Broker {
     /// # Errors
     /// When the server refuses or does not answer.
     pub async fn observe_history(&self) -> Result<HistoryConsumer, RequestError> {
+        self.observer(DeliverPolicy::All).await
+    }
+
+    /// Opens history for following it: what comes from now on.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn follow_history(&self) -> Result<HistoryConsumer, RequestError> {
+        self.observer(DeliverPolicy::New).await
+    }
+
+    async fn observer(
+        &self,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<HistoryConsumer, RequestError> {
         self.history_consumer(pull::Config {
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy,
             ack_policy: AckPolicy::None,
             inactive_threshold: Duration::from_secs(60),
             memory_storage: true,

@@ -8,6 +8,7 @@ use afu9_broker::log::LogWriter;
 use afu9_history::Store;
 use afu9_schemas::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Accepted;
 use crate::config::Config;
@@ -16,6 +17,9 @@ use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::observed::Observed;
 use crate::stored::Stored;
+
+/// Event streams open at once: each reads all history for itself.
+const MAX_STREAMS: usize = 32;
 
 /// What handlers, the router and the watchers share.
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub(crate) struct App {
     pub(crate) requests: Arc<Semaphore>,
     /// One permit for each byte of a body that may be held.
     pub(crate) bodies: Arc<Semaphore>,
+    /// One permit for each event stream that may be open.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Told when the gateway ends: answers that go on for ever must end too.
+    pub(crate) closing: CancellationToken,
 }
 
 impl App {
@@ -43,6 +51,7 @@ impl App {
         store: Option<Store>,
         log: LogWriter,
         metrics: Arc<Metrics>,
+        closing: CancellationToken,
     ) -> Self {
         let requests = Arc::new(Semaphore::new(config.limits.requests));
         let bodies = Arc::new(Semaphore::new(config.limits.bodies_bytes));
@@ -59,6 +68,8 @@ impl App {
             metrics,
             requests,
             bodies,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            closing,
         }
     }
 }

@@ -87,8 +87,8 @@ impl Gateway {
         let drain = config.limits.drain;
         let in_memory = store.is_none();
         let (log, writer) = LogWriter::start(broker.clone());
-        let app = Arc::new(App::new(config, broker, store, log, metrics));
         let stop = shutdown.child_token();
+        let app = Arc::new(App::new(config, broker, store, log, metrics, stop.clone()));
 
         let mut tasks = Tasks::new();
         let mut parts = HashMap::new();

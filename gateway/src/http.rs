@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod cancel_execution;
+mod events;
 mod get_workflow;
 mod health;
 mod list_executions;
@@ -42,6 +43,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
             get(get_workflow::get).put(put_workflow::put),
         )
         .route("/api/workflows/{name}/trigger", post(trigger::trigger))
+        .route("/api/events", get(events::follow))
         .route("/api/executions", get(list_executions::list))
         .route("/api/executions/{id}", get(show_execution::show))
         .route(

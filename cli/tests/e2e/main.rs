@@ -1,0 +1,14 @@
+//! AFU-9 from outside: its roles as processes, real servers, a simulated GitHub as the witness of
+//! what they did, and SIGKILL at bad moments.
+
+mod harness;
+
+mod alone;
+mod answers_lost;
+mod command_line;
+mod killed_roles;
+mod nats_restart;
+mod postgres_away;
+mod scaling;
+mod webhook_to_pull_request;
+mod without_database;

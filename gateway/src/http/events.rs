@@ -1,0 +1,172 @@
+//! `GET /api/events`: what happens from now on, as server-sent events.
+//!
+//! `?kinds=execution_started,step_ended,execution_ended` chooses; all of them by default. The stream
+//! opens with the comment `: ready`, from which on nothing is missed as long as the connection
+//! lives. After a crash of an orchestrator events may come twice, with the same number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use afu9_broker::history::HistoryConsumer;
+use afu9_schemas::message::{HistoryEvent, HistoryKind};
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::response::Response;
+use futures::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::{Allowed, Read};
+use super::shell::overloaded;
+use crate::app::App;
+use crate::problem::{Kind, Problem};
+
+/// A comment is sent this often when nothing happens, so that everything between us and the reader
+/// sees a living connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Batches of history read at once.
+const READ_AT_ONCE: usize = 64;
+
+/// The names of the kinds of events.
+const KINDS: [&str; 3] = ["execution_started", "step_ended", "execution_ended"];
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Parameters {
+    kinds: Option<String>,
+}
+
+pub(super) async fn follow(
+    State(app): State<Arc<App>>,
+    _caller: Allowed<Read>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, Problem> {
+    let kinds = kinds(parameters.kinds.as_deref())?;
+    let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| overloaded())?;
+    let history = app.broker.follow_history().await.map_err(|error| {
+        let error = afu9_broker::error::chain(&error);
+        tracing::warn!(error, "history cannot be followed");
+        Problem::new(
+            Kind::BrokerUnavailable,
+            "history cannot be followed just now",
+            "try again; if it stays, see `nats` in /api/ready",
+        )
+    })?;
+    let closing = app.closing.clone();
+    let follower = Follower { history, kinds, closing, opened: false, _permit: permit };
+    let body = stream::unfold(follower, |mut follower| async {
+        let chunk = follower.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), follower))
+    });
+    Response::builder()
+        .header(CONTENT_TYPE, "text/event-stream")
+        .header(CACHE_CONTROL, "no-store")
+        .header("x-accel-buffering", "no")
+        .body(Body::from_stream(body))
+        .map_err(|error| Problem::internal(&error))
+}
+
+fn kinds(text: Option<&str>) -> Result<Vec<&'static str>, Problem> {
+    let Some(text) = text else { return Ok(KINDS.to_vec()) };
+    text.split(',')
+        .map(|name| {
+            KINDS.into_iter().find(|kind| *kind == name.trim()).ok_or_else(|| {
+                Problem::new(
+                    Kind::Malformed,
+                    "`kinds` names a kind of event that does not exist",
+                    format!("use one or more of {}", KINDS.join(", ")),
+                )
+            })
+        })
+        .collect()
+}
+
+struct Follower {
+    history: HistoryConsumer,
+    kinds: Vec<&'static str>,
+    closing: CancellationToken,
+    opened: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// The next piece of the stream; `None` ends it.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.opened {
+            self.opened = true;
+            return Some(Bytes::from_static(b": ready\n\n"));
+        }
+        loop {
+            let batch = tokio::select! {
+                () = self.closing.cancelled() => return None,
+                batch = self.history.next_batch(READ_AT_ONCE) => batch,
+                () = tokio::time::sleep(KEEP_ALIVE) => {
+                    return Some(Bytes::from_static(b": keep-alive\n\n"));
+                }
+            };
+            // The reader connects anew, and knows by that that it may have missed something.
+            let batch = batch.ok()?;
+            let mut text = String::new();
+            for message in &batch {
+                // Unreadable history is the projector's to report.
+                for event in message.decode().into_iter().flat_map(|batch| batch.events) {
+                    self.write(&event, &mut text);
+                }
+            }
+            if !text.is_empty() {
+                return Some(Bytes::from(text));
+            }
+        }
+    }
+
+    fn write(&self, event: &HistoryEvent, text: &mut String) {
+        let kind = kind_of(&event.kind);
+        if !self.kinds.contains(&kind) {
+            return;
+        }
+        text.push_str("event: ");
+        text.push_str(kind);
+        text.push_str("\ndata: ");
+        text.push_str(&data_of(event).to_string());
+        text.push_str("\n\n");
+    }
+}
+
+fn kind_of(kind: &HistoryKind) -> &'static str {
+    match kind {
+        HistoryKind::ExecutionStarted(_) => "execution_started",
+        HistoryKind::StepEnded(_) => "step_ended",
+        HistoryKind::ExecutionEnded(_) => "execution_ended",
+        HistoryKind::DefinitionApplied(_) => "definition_applied",
+    }
+}
+
+fn data_of(event: &HistoryEvent) -> Value {
+    let mut data = json!({
+        "executionId": event.execution,
+        "number": event.number,
+        "at": event.at.to_string(),
+    });
+    match &event.kind {
+        HistoryKind::ExecutionStarted(started) => {
+            data["workflow"] = json!(started.workflow.name);
+            data["version"] = json!(started.workflow.version);
+            data["triggeredBy"] = json!(started.trigger.by);
+        }
+        HistoryKind::StepEnded(step) => {
+            data["step"] = json!(step.name);
+            data["index"] = json!(step.index);
+            data["status"] = json!(step.status);
+            data["attempts"] = json!(step.attempts.len());
+        }
+        HistoryKind::ExecutionEnded(ended) => {
+            data["status"] = json!(ended.status);
+            data["error"] = json!(ended.error);
+        }
+        HistoryKind::DefinitionApplied(_) => {}
+    }
+    data
+}
