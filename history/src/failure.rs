@@ -47,3 +47,8 @@ impl Failure {
         }
     }
 }
+
+/// Whether a table is not there (`undefined_table`).
+pub(crate) fn is_missing_table(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("42P01"))
+}

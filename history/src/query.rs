@@ -11,7 +11,7 @@ use sqlx::FromRow;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 
 mod execution;
 mod executions;
@@ -49,6 +49,8 @@ impl QueryError {
 impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
         match Failure::of(&error) {
+            // The first projector has not made the tables yet; it makes them when it starts.
+            _ if failure::is_missing_table(&error) => Self::Unavailable(error),
             Failure::Away => Self::Unavailable(error),
             Failure::Data | Failure::Setup => Self::Unusable(error),
         }

@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, is_missing_table};
 
 /// How to reach Postgres.
 #[derive(Debug, Clone)]
@@ -105,6 +105,9 @@ pub enum CheckError {
     /// An answer, or the lack of a connection.
     #[error("the database is not usable")]
     Failed(#[source] sqlx::Error),
+    /// No projector has prepared the database yet.
+    #[error("the database has no tables yet; the first projector makes them when it starts")]
+    NoTables(#[source] sqlx::Error),
 }
 
 /// Why partitions could not be made. Nothing is lost meanwhile: rows go to the default partition.
@@ -201,19 +204,20 @@ impl Store {
         Ok(u32::try_from(made).unwrap_or_default())
     }
 
-    /// Whether Postgres answers, and how long that took.
+    /// Whether Postgres answers and has our tables, and how long that took.
     ///
     /// # Errors
-    /// When there is no answer within [`Self::CHECK_TIMEOUT`], or a bad one.
+    /// When there is no answer within [`Self::CHECK_TIMEOUT`], or a bad one, or no tables yet.
     pub async fn check(&self) -> Result<Duration, CheckError> {
         let asked = Instant::now();
         match timeout(
             Self::CHECK_TIMEOUT,
-            sqlx::query("SELECT 1").execute(&self.pool),
+            sqlx::query("SELECT 1 FROM workflow_executions LIMIT 1").execute(&self.pool),
         )
         .await
         {
             Ok(Ok(_)) => Ok(asked.elapsed()),
+            Ok(Err(error)) if is_missing_table(&error) => Err(CheckError::NoTables(error)),
             Ok(Err(error)) => Err(CheckError::Failed(error)),
             Err(_) => Err(CheckError::Timeout),
         }

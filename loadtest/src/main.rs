@@ -2,6 +2,7 @@
 
 mod command;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,11 +24,22 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    match Arguments::parse().command {
+    match run(Arguments::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            // One line with the causes; a backtrace helps nobody who mistyped an address.
+            let _closed = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run(arguments) => command::run::run(arguments).await,
         Command::SimulateGithub(arguments) => {
             command::simulate_github::run(arguments).await?;

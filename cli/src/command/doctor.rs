@@ -119,7 +119,9 @@ async fn nats(settings: &Settings) -> Vec<Check> {
     let broker = match Broker::connect(settings.broker("afu9-doctor")).await {
         Ok(broker) => broker,
         Err(error) => {
-            return vec![check("nats", Verdict::Error, afu9_broker::error::chain(&error))];
+            let error = afu9_broker::error::chain(&error);
+            let message = format!("{error}; is nats.url (AFU9_NATS__URL) right?");
+            return vec![check("nats", Verdict::Error, message)];
         }
     };
     let reached = match broker.check().await {

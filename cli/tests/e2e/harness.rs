@@ -179,6 +179,12 @@ impl Factory {
         std::fs::read_to_string(role.process.log()).context("read a log")
     }
 
+    /// Changes what configures the roles and commands that are started from now on.
+    pub(crate) fn configure(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
     /// What configures roles and commands.
     pub(crate) fn environment(&self) -> &[(String, String)] {
         &self.environment

@@ -71,7 +71,7 @@ async fn a_labeled_issue_becomes_one_pull_request() -> Result<()> {
     ] {
         database.wait_for_count(rows, count, PATIENCE).await?;
     }
-    wait::until("history to be answered from the database", PATIENCE, async || {
+    wait::until("the worker's own checks to arrive", PATIENCE, async || {
         let ready = api.get("/api/ready").await?;
         Ok((ready.json["checks"]["mcp-github"]["status"] == "ok").then_some(()))
     })

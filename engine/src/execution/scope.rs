@@ -48,9 +48,8 @@ impl Scope for ExecutionScope<'_> {
                 let mut repo = Map::new();
                 repo.insert("owner".to_owned(), json!(repository.owner));
                 repo.insert("name".to_owned(), json!(repository.name));
-                if let Some(branch) = &repository.default_branch {
-                    repo.insert("default_branch".to_owned(), json!(branch));
-                }
+                let branch = repository.default_branch.as_deref().unwrap_or(DEFAULT_BRANCH);
+                repo.insert("default_branch".to_owned(), json!(branch));
                 Cow::Owned(Value::Object(repo))
             }),
             "execution" => Some(Cow::Owned(json!({
