@@ -33,8 +33,15 @@ impl Broker {
             .await
             .map_err(|error| failed(error.into()))?;
         let mut reader = content;
-        store.put(sha256.as_str(), &mut reader).await.map_err(|error| failed(error.into()))?;
-        Ok(ArtifactRef { name: sha256.clone(), bytes: content.len() as u64, sha256 })
+        store
+            .put(sha256.as_str(), &mut reader)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(ArtifactRef {
+            name: sha256.clone(),
+            bytes: content.len() as u64,
+            sha256,
+        })
     }
 
     /// Reads an artifact and checks that it is what the reference says.
@@ -47,15 +54,19 @@ impl Broker {
         };
         let limit = MAX_ARTIFACT_BYTES as u64;
         if artifact.bytes > limit {
-            return Err(failed(format!("{} bytes are more than {limit}", artifact.bytes).into()));
+            return Err(failed(
+                format!("{} bytes are more than {limit}", artifact.bytes).into(),
+            ));
         }
         let store = self
             .jetstream
             .get_object_store(ARTIFACTS)
             .await
             .map_err(|error| failed(error.into()))?;
-        let object =
-            store.get(artifact.name.as_str()).await.map_err(|error| failed(error.into()))?;
+        let object = store
+            .get(artifact.name.as_str())
+            .await
+            .map_err(|error| failed(error.into()))?;
         let mut content = Vec::new();
         object
             .take(limit + 1)

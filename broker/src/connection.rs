@@ -65,16 +65,26 @@ impl Broker {
                 }
                 async {}
             });
-        let client = options.connect(addresses).await.map_err(|source| {
-            ConnectError::Unreachable { url: redacted(&config.url), source: source.into() }
-        })?;
+        let client =
+            options
+                .connect(addresses)
+                .await
+                .map_err(|source| ConnectError::Unreachable {
+                    url: redacted(&config.url),
+                    source: source.into(),
+                })?;
         check_server(&client)?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .max_ack_inflight(MAX_PUBLISHES_IN_FLIGHT)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Ok(Self { client, jetstream, config, server_starts })
+        Ok(Self {
+            client,
+            jetstream,
+            config,
+            server_starts,
+        })
     }
 
     /// Counts connections: it grows by one whenever the process is connected (again), which is when
@@ -122,17 +132,22 @@ impl Broker {
     /// # Errors
     /// When the connection is gone.
     pub async fn flush(&self) -> Result<(), RequestError> {
-        self.client.flush().await.map_err(|error| RequestError::new("flushing", error))
+        self.client
+            .flush()
+            .await
+            .map_err(|error| RequestError::new("flushing", error))
     }
 }
 
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     url.split(',')
         .map(|part| {
-            part.trim().parse::<ServerAddr>().map_err(|error| ConnectError::BadUrl {
-                url: redacted(part),
-                source: error.into(),
-            })
+            part.trim()
+                .parse::<ServerAddr>()
+                .map_err(|error| ConnectError::BadUrl {
+                    url: redacted(part),
+                    source: error.into(),
+                })
         })
         .collect()
 }
@@ -140,27 +155,31 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
 /// The address without the user information it may hold.
 fn redacted(url: &str) -> String {
     url.split(',')
-        .map(|part| match (part.split_once("://"), part.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-            _ => part.to_owned(),
-        })
+        .map(
+            |part| match (part.split_once("://"), part.rsplit_once('@')) {
+                (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+                _ => part.to_owned(),
+            },
+        )
         .collect::<Vec<_>>()
         .join(",")
 }
 
 async fn options(config: &Config) -> Result<ConnectOptions, ConnectError> {
-    let mut options = match &config.auth {
-        Auth::None => ConnectOptions::new(),
-        Auth::UserPassword { user, password } => {
-            ConnectOptions::with_user_and_password(user.clone(), password.clone())
-        }
-        Auth::Nkey(seed) => ConnectOptions::with_nkey(seed.clone()),
-        Auth::CredentialsFile(path) => {
-            ConnectOptions::with_credentials_file(path).await.map_err(|error| {
-                ConnectError::Credentials { path: path.display().to_string(), source: error.into() }
-            })?
-        }
-    };
+    let mut options =
+        match &config.auth {
+            Auth::None => ConnectOptions::new(),
+            Auth::UserPassword { user, password } => {
+                ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            }
+            Auth::Nkey(seed) => ConnectOptions::with_nkey(seed.clone()),
+            Auth::CredentialsFile(path) => ConnectOptions::with_credentials_file(path)
+                .await
+                .map_err(|error| ConnectError::Credentials {
+                    path: path.display().to_string(),
+                    source: error.into(),
+                })?,
+        };
     if let Some(path) = &config.ca_file {
         options = options.add_root_certificates(path.clone());
     }
@@ -169,13 +188,20 @@ async fn options(config: &Config) -> Result<ConnectOptions, ConnectError> {
 
 fn check_server(client: &Client) -> Result<(), ConnectError> {
     let info = client.server_info();
-    let mut numbers = info.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers = info
+        .version
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < MIN_SERVER {
-        return Err(ConnectError::TooOld { found: info.version });
+        return Err(ConnectError::TooOld {
+            found: info.version,
+        });
     }
     if !info.jetstream {
-        return Err(ConnectError::NoJetStream { name: info.server_name });
+        return Err(ConnectError::NoJetStream {
+            name: info.server_name,
+        });
     }
     Ok(())
 }

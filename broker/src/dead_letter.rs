@@ -30,11 +30,17 @@ pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError
         (None, DeadLetterReason::Unwritable) => subject::DEAD_LETTER_HISTORY.to_owned(),
         (None, _) => subject::DEAD_LETTER_INBOX.to_owned(),
     };
-    let payload = codec::encode(letter)
-        .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
+    let payload = codec::encode(letter).map_err(|source| PublishError::Encode {
+        subject: subject.clone(),
+        source,
+    })?;
     // The same attempt of the same job is one dead letter, however often it is found.
     let message_id = letter.job.as_ref().map(|job| format!("dlq.{}", job.id));
-    Ok(Outgoing { subject, payload, message_id })
+    Ok(Outgoing {
+        subject,
+        payload,
+        message_id,
+    })
 }
 
 /// A message of jobs that was delivered too often without an answer.
@@ -99,7 +105,10 @@ impl Broker {
             )
             .await
             .map_err(|error| failed(error.into()))?;
-        Ok(ExhaustedJobs { broker: self.clone(), consumer })
+        Ok(ExhaustedJobs {
+            broker: self.clone(),
+            consumer,
+        })
     }
 }
 
@@ -136,7 +145,11 @@ impl ExhaustedJobs {
             .await
             .map_err(|error| failed(error.into()))?;
         // The message is gone if somebody answered after all.
-        let raw = stream.direct_get(notice.stream_seq).await.ok().map(|message| message.payload);
+        let raw = stream
+            .direct_get(notice.stream_seq)
+            .await
+            .ok()
+            .map(|message| message.payload);
         let jobs = raw.as_deref().and_then(|bytes| codec::decode(bytes).ok());
         Ok(Some(Exhausted {
             stream: notice.stream,
@@ -168,11 +181,14 @@ impl ExhaustedJobs {
                 }
             }
         }
-        exhausted.advisory.ack_with(AckKind::Ack).await.map_err(failed)
+        exhausted
+            .advisory
+            .ack_with(AckKind::Ack)
+            .await
+            .map_err(failed)
     }
 }
 
 fn advisory_of(payload: &[u8]) -> Result<Advisory, RequestError> {
-    serde_json::from_slice(payload)
-        .map_err(|error| RequestError::new("reading an advisory", error))
+    serde_json::from_slice(payload).map_err(|error| RequestError::new("reading an advisory", error))
 }

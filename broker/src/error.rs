@@ -124,7 +124,10 @@ impl RequestError {
     }
 
     pub(crate) fn new(operation: impl Into<String>, source: impl Into<Source>) -> Self {
-        Self { operation: operation.into(), source: source.into() }
+        Self {
+            operation: operation.into(),
+            source: source.into(),
+        }
     }
 }
 

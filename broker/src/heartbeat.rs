@@ -14,18 +14,26 @@ impl Broker {
     /// When it cannot be sent.
     pub async fn publish_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), PublishError> {
         let subject = subject::heartbeat(&heartbeat.kind, &heartbeat.worker);
-        let payload = codec::encode(heartbeat)
-            .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
-        self.client.publish(subject.clone(), payload).await.map_err(|error| {
-            PublishError::Unacknowledged { subject, source: error.into() }
-        })
+        let payload = codec::encode(heartbeat).map_err(|source| PublishError::Encode {
+            subject: subject.clone(),
+            source,
+        })?;
+        self.client
+            .publish(subject.clone(), payload)
+            .await
+            .map_err(|error| PublishError::Unacknowledged {
+                subject,
+                source: error.into(),
+            })
     }
 
     /// Every heartbeat from now on. Unreadable ones (of a newer version) are left out.
     ///
     /// # Errors
     /// When the server cannot be asked.
-    pub async fn heartbeats(&self) -> Result<impl Stream<Item = Heartbeat> + Send + use<>, RequestError> {
+    pub async fn heartbeats(
+        &self,
+    ) -> Result<impl Stream<Item = Heartbeat> + Send + use<>, RequestError> {
         let messages = self
             .client
             .subscribe(subject::HEARTBEAT_ALL)

@@ -130,10 +130,17 @@ impl HistoryConsumer {
 }
 
 fn read(message: Message) -> Option<HistoryMessage> {
-    let (stream_sequence, pending) =
-        message.info().ok().map(|info| (info.stream_sequence, info.pending))?;
+    let (stream_sequence, pending) = message
+        .info()
+        .ok()
+        .map(|info| (info.stream_sequence, info.pending))?;
     let raw = message.payload.clone();
-    Some(HistoryMessage { stream_sequence, pending, raw, message })
+    Some(HistoryMessage {
+        stream_sequence,
+        pending,
+        raw,
+        message,
+    })
 }
 
 /// One message with `batch`.
@@ -145,9 +152,15 @@ pub fn history_message(batch: &HistoryBatch) -> Result<Outgoing, PublishError> {
         Some(partition) => subject::history(partition),
         None => subject::HISTORY_DEFINITIONS.to_owned(),
     };
-    let payload = codec::encode(batch)
-        .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
-    Ok(Outgoing { subject, payload, message_id: None })
+    let payload = codec::encode(batch).map_err(|source| PublishError::Encode {
+        subject: subject.clone(),
+        source,
+    })?;
+    Ok(Outgoing {
+        subject,
+        payload,
+        message_id: None,
+    })
 }
 
 impl Broker {
@@ -201,7 +214,10 @@ impl Broker {
         .await
     }
 
-    async fn history_consumer(&self, config: pull::Config) -> Result<HistoryConsumer, RequestError> {
+    async fn history_consumer(
+        &self,
+        config: pull::Config,
+    ) -> Result<HistoryConsumer, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening history", error);
         let stream = self
             .jetstream
@@ -218,7 +234,10 @@ impl Broker {
             }),
         }
         .map_err(|error| failed(error.into()))?;
-        Ok(HistoryConsumer { consumer, stream: None })
+        Ok(HistoryConsumer {
+            consumer,
+            stream: None,
+        })
     }
 
     /// Drops the history that the projector has acknowledged without a gap, and returns up to where.
@@ -226,13 +245,17 @@ impl Broker {
     /// # Errors
     /// When the server does not answer; it is then dropped with a later call.
     pub async fn drop_projected_history(&self) -> Result<u64, RequestError> {
-        let failed = |error: async_nats::Error| RequestError::new("dropping written history", error);
+        let failed =
+            |error: async_nats::Error| RequestError::new("dropping written history", error);
         let stream = self
             .jetstream
             .get_stream_no_info(HISTORY)
             .await
             .map_err(|error| failed(error.into()))?;
-        let info = stream.consumer_info(PROJECTOR).await.map_err(|error| failed(error.into()))?;
+        let info = stream
+            .consumer_info(PROJECTOR)
+            .await
+            .map_err(|error| failed(error.into()))?;
         let floor = info.ack_floor.stream_sequence;
         if floor > 0 {
             self.drop_history(floor).await?;
@@ -245,13 +268,18 @@ impl Broker {
     /// # Errors
     /// When the server does not answer; it is then dropped with a later call.
     pub async fn drop_history(&self, sequence: u64) -> Result<(), RequestError> {
-        let failed = |error: async_nats::Error| RequestError::new("dropping written history", error);
+        let failed =
+            |error: async_nats::Error| RequestError::new("dropping written history", error);
         let stream = self
             .jetstream
             .get_stream_no_info(HISTORY)
             .await
             .map_err(|error| failed(error.into()))?;
-        stream.purge().sequence(sequence + 1).await.map_err(|error| failed(error.into()))?;
+        stream
+            .purge()
+            .sequence(sequence + 1)
+            .await
+            .map_err(|error| failed(error.into()))?;
         Ok(())
     }
 }

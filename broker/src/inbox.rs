@@ -34,10 +34,17 @@ impl Broker {
     /// See [`PublishError`]; the sender must be told to try again.
     pub async fn publish_delivery(&self, delivery: &InboxDelivery) -> Result<Stored, PublishError> {
         let subject = subject::inbox(&delivery.source, &delivery.event);
-        let payload = codec::encode(delivery)
-            .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
+        let payload = codec::encode(delivery).map_err(|source| PublishError::Encode {
+            subject: subject.clone(),
+            source,
+        })?;
         let message_id = Some(format!("{}.{}", delivery.source, delivery.id));
-        self.publish(Outgoing { subject, payload, message_id }).await
+        self.publish(Outgoing {
+            subject,
+            payload,
+            message_id,
+        })
+        .await
     }
 
     /// Opens the inbox for routing; shared between all gateways.
@@ -64,7 +71,10 @@ impl Broker {
             )
             .await
             .map_err(|error| failed(error.into()))?;
-        Ok(Inbox { consumer, stream: None })
+        Ok(Inbox {
+            consumer,
+            stream: None,
+        })
     }
 }
 

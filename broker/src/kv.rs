@@ -42,8 +42,9 @@ async fn swap(
     value: bytes::Bytes,
     expected: u64,
 ) -> Result<Swap, RequestError> {
-    let failed =
-        |error: async_nats::Error| RequestError::new(format!("writing {key} in {}", store.name), error);
+    let failed = |error: async_nats::Error| {
+        RequestError::new(format!("writing {key} in {}", store.name), error)
+    };
     if expected == 0 {
         return match store.create(key, value).await {
             Ok(revision) => Ok(Swap::Stored(revision)),

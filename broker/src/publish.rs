@@ -60,7 +60,11 @@ impl Broker {
     }
 
     async fn send(&self, message: Outgoing) -> Result<PublishAckFuture, PublishError> {
-        let Outgoing { subject, payload, message_id } = message;
+        let Outgoing {
+            subject,
+            payload,
+            message_id,
+        } = message;
         let mut outgoing = PublishMessage::build().payload(payload);
         if let Some(id) = message_id {
             let mut headers = HeaderMap::new();
@@ -74,9 +78,15 @@ impl Broker {
     }
 }
 
-async fn settle(subject: String, acknowledgement: PublishAckFuture) -> Result<Stored, PublishError> {
+async fn settle(
+    subject: String,
+    acknowledgement: PublishAckFuture,
+) -> Result<Stored, PublishError> {
     match acknowledgement.await {
-        Ok(ack) => Ok(Stored { sequence: ack.sequence, duplicate: ack.duplicate }),
+        Ok(ack) => Ok(Stored {
+            sequence: ack.sequence,
+            duplicate: ack.duplicate,
+        }),
         Err(error) => Err(classify(subject, error)),
     }
 }
@@ -86,25 +96,33 @@ fn classify(subject: String, error: async_nats::jetstream::context::PublishError
         PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => {
             PublishError::Conflict { subject }
         }
-        PublishErrorKind::MaxPayloadExceeded => {
-            PublishError::Refused { subject, source: error.into() }
-        }
+        PublishErrorKind::MaxPayloadExceeded => PublishError::Refused {
+            subject,
+            source: error.into(),
+        },
         // No stream answers: it is missing, or its leader is being elected.
         PublishErrorKind::StreamNotFound
         | PublishErrorKind::TimedOut
         | PublishErrorKind::BrokenPipe
-        | PublishErrorKind::MaxAckPending => {
-            PublishError::Unacknowledged { subject, source: error.into() }
-        }
+        | PublishErrorKind::MaxAckPending => PublishError::Unacknowledged {
+            subject,
+            source: error.into(),
+        },
         PublishErrorKind::Other => {
             if has_code(&error, ErrorCode::STREAM_STORE_FAILED)
                 && error.to_string().contains("maximum")
             {
                 PublishError::Full { subject }
             } else if has_code(&error, ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) {
-                PublishError::Refused { subject, source: error.into() }
+                PublishError::Refused {
+                    subject,
+                    source: error.into(),
+                }
             } else {
-                PublishError::Unacknowledged { subject, source: error.into() }
+                PublishError::Unacknowledged {
+                    subject,
+                    source: error.into(),
+                }
             }
         }
     }

@@ -53,7 +53,9 @@ impl Broker {
             Ok(Err(error)) => return Err(failed(error.into())),
             Err(elapsed) => return Err(failed(elapsed.into())),
         };
-        codec::decode(&reply.payload).map(Some).map_err(|error| failed(error.into()))
+        codec::decode(&reply.payload)
+            .map(Some)
+            .map_err(|error| failed(error.into()))
     }
 
     /// The questions to the owner of `partition`, from now on.
@@ -66,7 +68,10 @@ impl Broker {
             .subscribe(subject::query(partition))
             .await
             .map_err(|error| RequestError::new("subscribing to queries", error))?;
-        Ok(Questions { broker: self.clone(), messages })
+        Ok(Questions {
+            broker: self.clone(),
+            messages,
+        })
     }
 }
 

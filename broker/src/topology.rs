@@ -135,7 +135,9 @@ impl Broker {
                 }
             }
         }
-        let buckets = buckets(&self.config).into_iter().map(|bucket| bucket.bucket);
+        let buckets = buckets(&self.config)
+            .into_iter()
+            .map(|bucket| bucket.bucket);
         for bucket in buckets {
             if self.jetstream.get_key_value(&bucket).await.is_err() {
                 report.missing.push(bucket);
@@ -158,9 +160,7 @@ impl Broker {
                 compare(&wanted, &stream.cached_info().config, &mut report.drift);
                 Ok(())
             }
-            Err(error) if is_missing(&error.kind()) => {
-                self.create_stream(wanted, report).await
-            }
+            Err(error) if is_missing(&error.kind()) => self.create_stream(wanted, report).await,
             Err(error) => Err(RequestError::new(operation(), error)),
         }
     }
@@ -225,7 +225,10 @@ impl Broker {
             }
             // Another process was quicker.
             Err(_) if self.jetstream.get_key_value(&bucket).await.is_ok() => Ok(()),
-            Err(error) => Err(RequestError::new(format!("creating bucket {bucket}"), error)),
+            Err(error) => Err(RequestError::new(
+                format!("creating bucket {bucket}"),
+                error,
+            )),
         }
     }
 
@@ -255,23 +258,28 @@ impl Broker {
 /// Every stream this configuration asks for.
 fn streams(config: &Config) -> Vec<StreamConfig> {
     let limits = &config.limits;
-    let base = |name: &str, description: &str, subjects: Vec<String>, max_bytes: i64| StreamConfig {
-        name: name.to_owned(),
-        description: Some(description.to_owned()),
-        subjects,
-        max_bytes,
-        // New messages are refused: an old one may be somebody's only copy.
-        discard: DiscardPolicy::New,
-        retention: RetentionPolicy::Limits,
-        storage: StorageType::File,
-        num_replicas: config.replicas.count(),
-        duplicate_window: DUPLICATE_WINDOW,
-        allow_direct: true,
-        ..StreamConfig::default()
-    };
+    let base =
+        |name: &str, description: &str, subjects: Vec<String>, max_bytes: i64| StreamConfig {
+            name: name.to_owned(),
+            description: Some(description.to_owned()),
+            subjects,
+            max_bytes,
+            // New messages are refused: an old one may be somebody's only copy.
+            discard: DiscardPolicy::New,
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            num_replicas: config.replicas.count(),
+            duplicate_window: DUPLICATE_WINDOW,
+            allow_direct: true,
+            ..StreamConfig::default()
+        };
     let mut streams = vec![
         StreamConfig {
-            metadata: [(PARTITIONS_KEY.to_owned(), config.partitions.get().to_string())].into(),
+            metadata: [(
+                PARTITIONS_KEY.to_owned(),
+                config.partitions.get().to_string(),
+            )]
+            .into(),
             ..base(
                 LOG,
                 "inputs, until a checkpoint covers them",
@@ -365,16 +373,49 @@ fn buckets(config: &Config) -> Vec<kv::Config> {
 fn compare(wanted: &StreamConfig, found: &StreamConfig, drift: &mut Vec<Drift>) {
     let mut check = |setting: &'static str, expected: String, found: String| {
         if expected != found {
-            drift.push(Drift { stream: wanted.name.clone(), setting, expected, found });
+            drift.push(Drift {
+                stream: wanted.name.clone(),
+                setting,
+                expected,
+                found,
+            });
         }
     };
-    check("subjects", format!("{:?}", wanted.subjects), format!("{:?}", found.subjects));
-    check("retention", format!("{:?}", wanted.retention), format!("{:?}", found.retention));
-    check("discard", format!("{:?}", wanted.discard), format!("{:?}", found.discard));
-    check("storage", format!("{:?}", wanted.storage), format!("{:?}", found.storage));
-    check("replicas", wanted.num_replicas.to_string(), found.num_replicas.to_string());
-    check("max_bytes", wanted.max_bytes.to_string(), found.max_bytes.to_string());
-    check("max_age", format!("{:?}", wanted.max_age), format!("{:?}", found.max_age));
+    check(
+        "subjects",
+        format!("{:?}", wanted.subjects),
+        format!("{:?}", found.subjects),
+    );
+    check(
+        "retention",
+        format!("{:?}", wanted.retention),
+        format!("{:?}", found.retention),
+    );
+    check(
+        "discard",
+        format!("{:?}", wanted.discard),
+        format!("{:?}", found.discard),
+    );
+    check(
+        "storage",
+        format!("{:?}", wanted.storage),
+        format!("{:?}", found.storage),
+    );
+    check(
+        "replicas",
+        wanted.num_replicas.to_string(),
+        found.num_replicas.to_string(),
+    );
+    check(
+        "max_bytes",
+        wanted.max_bytes.to_string(),
+        found.max_bytes.to_string(),
+    );
+    check(
+        "max_age",
+        format!("{:?}", wanted.max_age),
+        format!("{:?}", found.max_age),
+    );
     check(
         "duplicate_window",
         format!("{:?}", wanted.duplicate_window),
@@ -396,5 +437,7 @@ pub(crate) fn has_code(error: &(dyn std::error::Error + 'static), code: ErrorCod
         current = error.source();
     }
     // Some kinds hold the error without giving it as their source.
-    error.to_string().contains(&format!("error code {}", code.0))
+    error
+        .to_string()
+        .contains(&format!("error code {}", code.0))
 }

@@ -93,7 +93,10 @@ impl Broker {
         kind: &WorkerKind,
         lane: Lane,
     ) -> Result<WorkConsumer, RequestError> {
-        Ok(WorkConsumer::new(self.clone(), self.work_consumer_of(kind, lane).await?))
+        Ok(WorkConsumer::new(
+            self.clone(),
+            self.work_consumer_of(kind, lane).await?,
+        ))
     }
 
     /// Publishes one message of jobs of the same kind and lane.
@@ -116,7 +119,9 @@ impl Broker {
             .jetstream
             .get_stream(work_stream(kind))
             .await
-            .map_err(|error| RequestError::new(format!("looking up the work queue {kind}"), error))?;
+            .map_err(|error| {
+                RequestError::new(format!("looking up the work queue {kind}"), error)
+            })?;
         let info = stream.cached_info();
         Ok(WorkMark {
             created: Timestamp::from_micros(
@@ -133,25 +138,36 @@ impl Broker {
     /// in vain.
     pub async fn publish_cancel(&self, execution: ExecutionId) -> Result<(), PublishError> {
         let subject = subject::CANCEL.to_owned();
-        let payload = codec::encode(&CancelNotice { execution })
-            .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
-        self.client.publish(subject.clone(), payload).await.map_err(|error| {
-            PublishError::Unacknowledged { subject, source: error.into() }
-        })
+        let payload =
+            codec::encode(&CancelNotice { execution }).map_err(|source| PublishError::Encode {
+                subject: subject.clone(),
+                source,
+            })?;
+        self.client
+            .publish(subject.clone(), payload)
+            .await
+            .map_err(|error| PublishError::Unacknowledged {
+                subject,
+                source: error.into(),
+            })
     }
 
     /// Notices of cancelled executions, from now on. Unreadable ones are left out.
     ///
     /// # Errors
     /// When the server cannot be asked.
-    pub async fn cancels(&self) -> Result<impl Stream<Item = ExecutionId> + Send + use<>, RequestError> {
+    pub async fn cancels(
+        &self,
+    ) -> Result<impl Stream<Item = ExecutionId> + Send + use<>, RequestError> {
         let notices = self
             .client
             .subscribe(subject::CANCEL)
             .await
             .map_err(|error| RequestError::new("subscribing to cancellations", error))?;
         Ok(notices.filter_map(|message| async move {
-            codec::decode::<CancelNotice>(&message.payload).ok().map(|notice| notice.execution)
+            codec::decode::<CancelNotice>(&message.payload)
+                .ok()
+                .map(|notice| notice.execution)
         }))
     }
 }
@@ -164,10 +180,19 @@ impl Broker {
 /// # Errors
 /// When a job cannot be encoded.
 pub fn job_message(jobs: Vec<Job>) -> Result<Option<Outgoing>, PublishError> {
-    let Some(first) = jobs.first() else { return Ok(None) };
+    let Some(first) = jobs.first() else {
+        return Ok(None);
+    };
     let subject = subject::work(first.tool.kind(), first.lane);
     let message_id = (jobs.len() == 1).then(|| first.id.to_string());
-    let payload: Bytes = codec::encode(&JobEnvelope { jobs })
-        .map_err(|source| PublishError::Encode { subject: subject.clone(), source })?;
-    Ok(Some(Outgoing { subject, payload, message_id }))
+    let payload: Bytes =
+        codec::encode(&JobEnvelope { jobs }).map_err(|source| PublishError::Encode {
+            subject: subject.clone(),
+            source,
+        })?;
+    Ok(Some(Outgoing {
+        subject,
+        payload,
+        message_id,
+    }))
 }

@@ -53,7 +53,10 @@ impl Client {
         Ok(Self {
             http,
             url: settings.url.clone(),
-            token: settings.token.as_ref().map(|token| token.expose_secret().to_owned()),
+            token: settings
+                .token
+                .as_ref()
+                .map(|token| token.expose_secret().to_owned()),
         })
     }
 
@@ -71,7 +74,8 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> anyhow::Result<Value> {
-        self.send(self.request(Method::GET, path).query(query)).await
+        self.send(self.request(Method::GET, path).query(query))
+            .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -97,7 +101,10 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let unreachable = |source| Unreachable { url: self.url.clone(), source };
+        let unreachable = |source| Unreachable {
+            url: self.url.clone(),
+            source,
+        };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unreachable)?;

@@ -20,7 +20,10 @@ use output::Output;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.output);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             output.failed(&anyhow::Error::new(error).context("cannot start the runtime"));
@@ -40,7 +43,9 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
     let settings = || settings::Settings::load(arguments.config.as_deref());
     match arguments.command {
         Command::Completions { shell } => command::completions::run(shell),
-        Command::Workflows(workflows) => command::workflows::run(workflows, &settings, output).await,
+        Command::Workflows(workflows) => {
+            command::workflows::run(workflows, &settings, output).await
+        }
         Command::Executions(executions) => {
             command::executions::run(executions, &settings()?, output).await
         }

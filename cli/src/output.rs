@@ -90,7 +90,10 @@ impl Output {
             }
             self.text(text.trim_end());
         };
-        let head: Vec<String> = head.iter().map(|name| self.paint(Tone::Quiet, name)).collect();
+        let head: Vec<String> = head
+            .iter()
+            .map(|name| self.paint(Tone::Quiet, name))
+            .collect();
         print(&head);
         for row in rows {
             print(row);

@@ -51,7 +51,11 @@ pub(crate) async fn run(
         let role = role(shutdown.clone());
         running.spawn(async move { (name, role.await) });
     }
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        "started"
+    );
     let failed = tokio::select! {
         signal = signal() => {
             tracing::info!(signal = signal?, "told to end");
@@ -94,8 +98,7 @@ fn judge(ended: Ended, unexpected: bool) -> anyhow::Result<ExitCode> {
 /// Waits for the wish to end, and says which it was.
 async fn signal() -> anyhow::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate =
-        signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => {
             interrupted.context("cannot listen for SIGINT")?;

@@ -73,7 +73,11 @@ pub(crate) struct GithubSettings {
 #[derive(Debug)]
 pub(crate) enum GithubAuth {
     Token(SecretString),
-    App { app_id: u64, private_key: SecretString, installation_id: Option<u64> },
+    App {
+        app_id: u64,
+        private_key: SecretString,
+        installation_id: Option<u64>,
+    },
 }
 
 #[derive(Debug)]
@@ -111,8 +115,9 @@ impl Settings {
     /// Every mistake at once.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, Mistakes> {
         // Not Unicode means not ours: a setting is text.
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Self::read(Reader::new(file, environment))
     }
 
@@ -137,7 +142,9 @@ impl Settings {
                         ],
                     )
                     .unwrap_or(LogFormat::Auto),
-                filter: reader.text("log.filter").unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
+                filter: reader
+                    .text("log.filter")
+                    .unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
             },
             api: ApiSettings {
                 url: url(&mut reader, "api.url")
@@ -178,12 +185,15 @@ fn nats(reader: &mut Reader) -> NatsSettings {
     let credentials = reader.file("nats.credentials_file");
     let ways = usize::from(user.is_some()) + usize::from(nkey.is_some());
     if ways + usize::from(credentials.is_some()) > 1 {
-        reader.mistake("give one of nats.user, nats.nkey_seed and nats.credentials_file, not several");
+        reader.mistake(
+            "give one of nats.user, nats.nkey_seed and nats.credentials_file, not several",
+        );
     }
     let auth = match (user, password, nkey, credentials) {
-        (Some(user), Some(password), None, None) => {
-            Auth::UserPassword { user, password: password.expose_secret().to_owned() }
-        }
+        (Some(user), Some(password), None, None) => Auth::UserPassword {
+            user,
+            password: password.expose_secret().to_owned(),
+        },
         (Some(_), None, ..) => {
             reader.mistake("nats.user is given without nats.password");
             Auth::None
@@ -197,11 +207,16 @@ fn nats(reader: &mut Reader) -> NatsSettings {
         _ => Auth::None,
     };
     NatsSettings {
-        url: reader.text("nats.url").unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned()),
+        url: reader
+            .text("nats.url")
+            .unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned()),
         auth,
         ca_file: reader.file("nats.ca_file"),
         replicas: reader
-            .choice("nats.replicas", &[("1", Replicas::One), ("3", Replicas::Three)])
+            .choice(
+                "nats.replicas",
+                &[("1", Replicas::One), ("3", Replicas::Three)],
+            )
             .unwrap_or_default(),
         durability: reader
             .choice(
@@ -231,14 +246,19 @@ fn database(reader: &mut Reader) -> Option<DatabaseSettings> {
             reader.mistake("database.url must begin with postgres:// or postgresql://");
         }
     }
-    url.map(|url| DatabaseSettings { url, max_connections })
+    url.map(|url| DatabaseSettings {
+        url,
+        max_connections,
+    })
 }
 
 fn gateway(reader: &mut Reader) -> GatewaySettings {
     let secrets = reader.list("gateway.webhook_secrets").unwrap_or_default();
     GatewaySettings {
         listen: reader
-            .parsed("gateway.listen", "an address like 127.0.0.1:3000", |text| text.parse().ok())
+            .parsed("gateway.listen", "an address like 127.0.0.1:3000", |text| {
+                text.parse().ok()
+            })
             .unwrap_or_else(|| DEFAULT_LISTEN.into()),
         webhook_secrets: secrets.into_iter().map(SecretString::from).collect(),
         tokens: reader.list("gateway.tokens").unwrap_or_default(),
@@ -251,7 +271,9 @@ fn github(reader: &mut Reader) -> Option<GithubSettings> {
     let token = reader.secret("github.token");
     let app_id = reader.number("github.app_id", 1, u64::MAX);
     let key = reader.secret("github.private_key");
-    let key_file = reader.content("github.private_key_file").map(SecretString::from);
+    let key_file = reader
+        .content("github.private_key_file")
+        .map(SecretString::from);
     let installation_id = reader.number("github.installation_id", 1, u64::MAX);
     if key.is_some() && key_file.is_some() {
         reader.mistake("give one of github.private_key and github.private_key_file, not both");
@@ -262,9 +284,11 @@ fn github(reader: &mut Reader) -> Option<GithubSettings> {
             return None;
         }
         (Some(token), None, None) => GithubAuth::Token(token),
-        (None, Some(app_id), Some(private_key)) => {
-            GithubAuth::App { app_id, private_key, installation_id }
-        }
+        (None, Some(app_id), Some(private_key)) => GithubAuth::App {
+            app_id,
+            private_key,
+            installation_id,
+        },
         (None, Some(_), None) => {
             reader.mistake("github.app_id is given without github.private_key");
             return None;
@@ -300,12 +324,20 @@ fn worker(reader: &mut Reader) -> WorkerSettings {
 /// The worker kind called `name`, if there is one and this configuration allows it.
 pub(crate) fn worker_kind(name: &str, allow_test_kind: bool) -> Result<WorkerKind, String> {
     let known = tool::kinds();
-    let profile = known.iter().find(|profile| profile.kind.as_str() == name).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|profile| profile.kind.as_str()).collect();
-        format!("there is no worker kind `{name}`; kinds are {}", names.join(", "))
-    })?;
+    let profile = known
+        .iter()
+        .find(|profile| profile.kind.as_str() == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|profile| profile.kind.as_str()).collect();
+            format!(
+                "there is no worker kind `{name}`; kinds are {}",
+                names.join(", ")
+            )
+        })?;
     if !profile.production && !allow_test_kind {
-        return Err(format!("kind `{name}` is off; worker.allow_test_kind = true turns it on"));
+        return Err(format!(
+            "kind `{name}` is off; worker.allow_test_kind = true turns it on"
+        ));
     }
     Ok(profile.kind.clone())
 }
@@ -313,7 +345,9 @@ pub(crate) fn worker_kind(name: &str, allow_test_kind: bool) -> Result<WorkerKin
 fn url(reader: &mut Reader, path: &str) -> Option<String> {
     reader.parsed(path, "an address like https://host", |text| {
         let text = text.trim_end_matches('/');
-        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
+        let rest = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"))?;
         (!rest.is_empty()).then(|| text.to_owned())
     })
 }
@@ -323,8 +357,10 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, Mistakes> {
-        let environment: Vec<(String, String)> =
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment: Vec<(String, String)> = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Settings::read(Reader::new(None, environment.into_iter()))
     }
 
@@ -334,7 +370,10 @@ mod tests {
         assert!(settings.gateway.listen.ip().is_loopback());
         assert!(settings.database.is_none() && settings.github.is_none());
         let kinds = settings.broker("x").kinds;
-        assert!(kinds.iter().all(|kind| kind.as_str() != "test"), "the test kind is off");
+        assert!(
+            kinds.iter().all(|kind| kind.as_str() != "test"),
+            "the test kind is off"
+        );
     }
 
     #[test]
@@ -348,7 +387,13 @@ mod tests {
         ])
         .expect_err("mistakes");
         let text = mistakes.to_string();
-        for part in ["nats.password", "github.app_id", "allow_test_kind", "gihtub", "postgres://"] {
+        for part in [
+            "nats.password",
+            "github.app_id",
+            "allow_test_kind",
+            "gihtub",
+            "postgres://",
+        ] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
     }

@@ -200,7 +200,11 @@ impl Execution {
             trigger: self.trigger.clone(),
             traceparent: self.traceparent.clone(),
         };
-        self.record(HistoryKind::ExecutionStarted(Box::new(started)), now, effects);
+        self.record(
+            HistoryKind::ExecutionStarted(Box::new(started)),
+            now,
+            effects,
+        );
     }
 
     /// Folds one input. `now` is the input's stream timestamp.
@@ -238,12 +242,7 @@ impl Execution {
         }
     }
 
-    fn wake(
-        &mut self,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> Applied {
+    fn wake(&mut self, setting: Setting<'_>, now: Timestamp, effects: &mut Vec<Effect>) -> Applied {
         if self.deadline <= now {
             let seconds = self.deadline.since(self.started_at).as_secs_f64();
             let error = StepError::new(
@@ -263,7 +262,9 @@ impl Execution {
                 self.dispatch(setting, now, effects);
                 Applied::Changed
             }
-            Some(Wait::Job { deadline: Some(deadline) }) if deadline <= now => {
+            Some(Wait::Job {
+                deadline: Some(deadline),
+            }) if deadline <= now => {
                 let error = StepError::new(
                     ErrorClass::Timeout,
                     "step.timeout",
@@ -279,7 +280,10 @@ impl Execution {
     /// Whether the answer for `attempt` at `step` is what the execution waits for.
     fn awaits(&self, step: u32, attempt: u32) -> bool {
         step == self.cursor
-            && self.steps.get(step as usize).is_some_and(|state| state.awaits(attempt))
+            && self
+                .steps
+                .get(step as usize)
+                .is_some_and(|state| state.awaits(attempt))
     }
 
     /// Takes in the answer that was waited for.
@@ -311,7 +315,10 @@ impl Execution {
                 self.cursor += 1;
                 self.advance(setting, now, effects);
             }
-            Outcome::Failed { error, retry_after_ms } => {
+            Outcome::Failed {
+                error,
+                retry_after_ms,
+            } => {
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 self.fail_attempt(error.clone(), retry_after, setting, now, effects);
             }
@@ -331,7 +338,11 @@ impl Execution {
         let policy = &setting.workflow.definition.steps[index as usize].retry;
         let step = &mut self.steps[index as usize];
         step.attempt_failed(&error, now);
-        let failed = JobId { execution: self.id, step: index, attempt: step.attempt() };
+        let failed = JobId {
+            execution: self.id,
+            step: index,
+            attempt: step.attempt(),
+        };
         let delay = if error.class.is_retryable() {
             retry::delay(policy, failed, retry_after)
         } else {
@@ -339,7 +350,9 @@ impl Execution {
         };
         if let Some(delay) = delay {
             step.status = StepStatus::Waiting;
-            step.wait = Some(Wait::Retry { at: now.plus(delay) });
+            step.wait = Some(Wait::Retry {
+                at: now.plus(delay),
+            });
             step.error = Some(error);
             return;
         }
@@ -350,7 +363,12 @@ impl Execution {
         };
         let letter = DeadLetter {
             reason,
-            kind: Some(setting.workflow.definition.steps[index as usize].tool.kind().clone()),
+            kind: Some(
+                setting.workflow.definition.steps[index as usize]
+                    .tool
+                    .kind()
+                    .clone(),
+            ),
             job: self.job(setting),
             raw: None,
             attempts: self.steps[index as usize].attempts.clone(),
@@ -380,8 +398,10 @@ impl Execution {
             return;
         }
         let name = &setting.workflow.definition.steps[index].name;
-        self.error =
-            Some(StepError { message: format!("step `{name}`: {}", error.message), ..error });
+        self.error = Some(StepError {
+            message: format!("step `{name}`: {}", error.message),
+            ..error
+        });
         self.skip_rest(setting, now, effects);
         self.end(ExecutionStatus::Failed, Some(setting), now, effects);
     }
@@ -433,15 +453,24 @@ impl Execution {
 
     fn render_params(&self, setting: Setting<'_>) -> Result<Value, StepError> {
         let compiled = &setting.workflow.steps[self.cursor as usize];
-        let params = compiled.params.render(&self.scope(setting.workflow)).map_err(|(at, error)| {
-            StepError::new(ErrorClass::Permanent, error.code(), format!("params{at}: {error}"))
-        })?;
+        let params = compiled
+            .params
+            .render(&self.scope(setting.workflow))
+            .map_err(|(at, error)| {
+                StepError::new(
+                    ErrorClass::Permanent,
+                    error.code(),
+                    format!("params{at}: {error}"),
+                )
+            })?;
         let bytes = json_size(&params);
         if bytes > MAX_PARAMS_BYTES {
             return Err(StepError::new(
                 ErrorClass::Permanent,
                 "params.too_large",
-                format!("the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed; pass large data as an artifact"),
+                format!(
+                    "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed; pass large data as an artifact"
+                ),
             ));
         }
         Ok(params)
@@ -468,7 +497,11 @@ impl Execution {
             _ => None,
         };
         Some(Job {
-            id: JobId { execution: self.id, step: self.cursor, attempt: attempt.attempt },
+            id: JobId {
+                execution: self.id,
+                step: self.cursor,
+                attempt: attempt.attempt,
+            },
             partition: setting.partition,
             step_name: definition.name.clone(),
             tool: definition.tool.clone(),
@@ -484,7 +517,13 @@ impl Execution {
     /// Whether a worker has been asked and has not answered.
     pub fn awaits_job(&self) -> bool {
         let step = self.steps.get(self.cursor as usize);
-        matches!(step, Some(StepState { wait: Some(Wait::Job { .. }), .. }))
+        matches!(
+            step,
+            Some(StepState {
+                wait: Some(Wait::Job { .. }),
+                ..
+            })
+        )
     }
 
     /// Ends the execution from outside, whatever the step in progress does.
@@ -558,7 +597,11 @@ impl Execution {
         self.ended_at = Some(now);
         self.output = setting.map(|setting| self.assigned_output(setting.workflow));
         let count = |status| {
-            let steps = self.steps.iter().filter(|step| step.status == status).count();
+            let steps = self
+                .steps
+                .iter()
+                .filter(|step| step.status == status)
+                .count();
             u32::try_from(steps).unwrap_or(u32::MAX)
         };
         let ended = ExecutionEnded {
@@ -589,11 +632,14 @@ impl Execution {
         if self.status.is_terminal() {
             return None;
         }
-        let step = self.steps.get(self.cursor as usize).and_then(|step| match step.wait {
-            Some(Wait::Retry { at }) => Some(at),
-            Some(Wait::Job { deadline }) => deadline,
-            None => None,
-        });
+        let step = self
+            .steps
+            .get(self.cursor as usize)
+            .and_then(|step| match step.wait {
+                Some(Wait::Retry { at }) => Some(at),
+                Some(Wait::Job { deadline }) => deadline,
+                None => None,
+            });
         Some(step.map_or(self.deadline, |at| at.min(self.deadline)))
     }
 

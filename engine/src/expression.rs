@@ -41,7 +41,10 @@ pub struct Expression {
 enum Code {
     /// A plain path: looked up directly, without building CEL values.
     Path(Path),
-    Cel { program: Arc<Program>, roots: Vec<String> },
+    Cel {
+        program: Arc<Program>,
+        roots: Vec<String>,
+    },
 }
 
 impl fmt::Debug for Expression {
@@ -82,8 +85,14 @@ impl EvalError {
 impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unresolved { expression, missing } => {
-                write!(f, "`${{{expression}}}` cannot be resolved: there is no {missing}")
+            Self::Unresolved {
+                expression,
+                missing,
+            } => {
+                write!(
+                    f,
+                    "`${{{expression}}}` cannot be resolved: there is no {missing}"
+                )
             }
             Self::Invalid { expression, reason } => {
                 write!(f, "`${{{expression}}}` cannot be evaluated: {reason}")
@@ -107,17 +116,28 @@ impl Expression {
             });
         }
         if source.trim().is_empty() {
-            return Err(Mistake { offset: 0, message: "the expression is empty".to_owned() });
+            return Err(Mistake {
+                offset: 0,
+                message: "the expression is empty".to_owned(),
+            });
         }
         if let Some(path) = Path::parse(source.trim()) {
-            return Ok(Self { source: source.trim().to_owned(), code: Code::Path(path) });
+            return Ok(Self {
+                source: source.trim().to_owned(),
+                code: Code::Path(path),
+            });
         }
         let rewritten = loosen_equality(source);
-        let program = ENV.compile(&rewritten).map_err(|errors| parse_mistake(source, &errors))?;
+        let program = ENV
+            .compile(&rewritten)
+            .map_err(|errors| parse_mistake(source, &errors))?;
         let roots = roots::roots(program.expression());
         Ok(Self {
             source: source.trim().to_owned(),
-            code: Code::Cel { program: Arc::new(program), roots },
+            code: Code::Cel {
+                program: Arc::new(program),
+                roots,
+            },
         })
     }
 
@@ -148,10 +168,12 @@ impl Expression {
     /// [`EvalError::Unresolved`] names the first part of a path that is not there.
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvalError> {
         match &self.code {
-            Code::Path(path) => path.resolve(scope).map_err(|missing| EvalError::Unresolved {
-                expression: self.source.clone(),
-                missing,
-            }),
+            Code::Path(path) => path
+                .resolve(scope)
+                .map_err(|missing| EvalError::Unresolved {
+                    expression: self.source.clone(),
+                    missing,
+                }),
             Code::Cel { program, roots } => {
                 let mut context = Context::with_env(Arc::clone(&ENV));
                 for name in roots {
@@ -218,17 +240,23 @@ fn loosen_equality(source: &str) -> String {
 
 fn parse_mistake(source: &str, errors: &cel::ParseErrors) -> Mistake {
     let Some(first) = errors.errors.first() else {
-        return Mistake { offset: 0, message: "the expression is not valid CEL".to_owned() };
+        return Mistake {
+            offset: 0,
+            message: "the expression is not valid CEL".to_owned(),
+        };
     };
     // Only one-line expressions have a column that means an offset.
     let offset = match first.pos {
-        (1, column) if !source.contains('\n') => {
-            usize::try_from(column).unwrap_or(0).min(source.chars().count())
-        }
+        (1, column) if !source.contains('\n') => usize::try_from(column)
+            .unwrap_or(0)
+            .min(source.chars().count()),
         _ => 0,
     };
     let message = first.msg.lines().next().unwrap_or("not valid CEL");
-    Mistake { offset, message: format!("not a valid expression: {}", shorten(message)) }
+    Mistake {
+        offset,
+        message: format!("not a valid expression: {}", shorten(message)),
+    }
 }
 
 /// Whether a value counts as true in a condition that is only a path: not `null`, `false`, `0` or an

@@ -123,7 +123,11 @@ impl PartitionState {
         for (id, execution) in executions {
             let workflow = Arc::clone(&definitions[&execution.workflow().hash]);
             state.persisted.insert(id);
-            state.keep(Live { execution, workflow, wake: None });
+            state.keep(Live {
+                execution,
+                workflow,
+                wake: None,
+            });
         }
         Ok(state)
     }
@@ -166,14 +170,19 @@ impl PartitionState {
                     let workflow = definitions.get(&start.workflow.hash).cloned();
                     match workflow {
                         Some(workflow) => {
-                            let setting =
-                                Setting { workflow: &workflow, partition: self.partition };
+                            let setting = Setting {
+                                workflow: &workflow,
+                                partition: self.partition,
+                            };
                             let execution = Execution::start(id, *start, setting, now, effects);
-                            self.settle(Live { execution, workflow, wake: None });
+                            self.settle(Live {
+                                execution,
+                                workflow,
+                                wake: None,
+                            });
                         }
                         None => {
-                            let execution =
-                                Execution::without_definition(id, *start, now, effects);
+                            let execution = Execution::without_definition(id, *start, now, effects);
                             self.counters.ended += 1;
                             self.remember(execution, None);
                         }
@@ -184,7 +193,10 @@ impl PartitionState {
             }
             return;
         };
-        let setting = Setting { workflow: &live.workflow, partition: self.partition };
+        let setting = Setting {
+            workflow: &live.workflow,
+            partition: self.partition,
+        };
         match live.execution.apply(&input.kind, setting, now, effects) {
             Applied::Changed => self.settle(live),
             Applied::Ignored(why) => {
@@ -279,9 +291,15 @@ impl PartitionState {
 
     /// Jobs that were dispatched and not answered, as they were dispatched.
     pub fn outstanding_jobs(&self) -> impl Iterator<Item = Job> + '_ {
-        self.live.values().filter(|live| live.execution.awaits_job()).filter_map(|live| {
-            live.execution.job(Setting { workflow: &live.workflow, partition: self.partition })
-        })
+        self.live
+            .values()
+            .filter(|live| live.execution.awaits_job())
+            .filter_map(|live| {
+                live.execution.job(Setting {
+                    workflow: &live.workflow,
+                    partition: self.partition,
+                })
+            })
     }
 
     /// What changed since the last call, for a checkpoint. Should writing it fail, give it back with
@@ -304,7 +322,11 @@ impl PartitionState {
     /// Undoes [`Self::take_delta`] after a failed write.
     pub fn put_back(&mut self, delta: Segment) {
         self.dirty.extend(
-            delta.executions.iter().map(Execution::id).filter(|id| self.live.contains_key(id)),
+            delta
+                .executions
+                .iter()
+                .map(Execution::id)
+                .filter(|id| self.live.contains_key(id)),
         );
         self.removed.extend(delta.removed);
         self.new_tombstones.extend(delta.tombstones);
@@ -317,7 +339,11 @@ impl PartitionState {
         self.new_tombstones.clear();
         self.persisted = self.live.keys().copied().collect();
         Segment {
-            executions: self.live.values().map(|live| live.execution.clone()).collect(),
+            executions: self
+                .live
+                .values()
+                .map(|live| live.execution.clone())
+                .collect(),
             removed: Vec::new(),
             tombstones: self.recent.tombstones().collect(),
         }

@@ -40,7 +40,11 @@ pub struct Compiled {
 /// structure is right.
 pub fn compile(source: &str, options: ReadOptions<'_>) -> Result<Compiled, Vec<Diagnostic>> {
     let read = definition::read(source, options)?;
-    let Read { definition, value, positions } = read;
+    let Read {
+        definition,
+        value,
+        positions,
+    } = read;
     let mut mistakes = Vec::new();
     let mut steps = Vec::with_capacity(definition.steps.len());
     for (index, step) in definition.steps.iter().enumerate() {
@@ -55,14 +59,21 @@ pub fn compile(source: &str, options: ReadOptions<'_>) -> Result<Compiled, Vec<D
         let params = Template::compile(&step.params, &format!("{path}/params"), &mut |at, m| {
             found(at, m.offset, m.message);
         });
-        let names = Names { definition: &definition, index };
+        let names = Names {
+            definition: &definition,
+            index,
+        };
         params.expressions(&format!("{path}/params"), &mut |at, expression| {
             for message in names.mistakes_of(expression) {
                 found(at, 0, message);
             }
         });
         let condition = step.condition.as_deref().and_then(|text| {
-            let key = if value["steps"][index].get("if").is_some() { "if" } else { "condition" };
+            let key = if value["steps"][index].get("if").is_some() {
+                "if"
+            } else {
+                "condition"
+            };
             let at = format!("{path}/{key}");
             match compile_condition(text) {
                 Ok(condition) => {
@@ -80,7 +91,10 @@ pub fn compile(source: &str, options: ReadOptions<'_>) -> Result<Compiled, Vec<D
         steps.push(CompiledStep { params, condition });
     }
     if mistakes.is_empty() {
-        Ok(Compiled { workflow: Workflow { definition, steps }, value })
+        Ok(Compiled {
+            workflow: Workflow { definition, steps },
+            value,
+        })
     } else {
         mistakes.sort_by_key(|mistake| mistake.position);
         Err(mistakes)
@@ -130,8 +144,12 @@ impl Names<'_> {
         if path.root() != "steps" {
             return None;
         }
-        let Some(Segment::Field(name)) = path.segments().first() else { return None };
-        let earlier = self.definition.steps[..self.index].iter().any(|step| step.name == *name);
+        let Some(Segment::Field(name)) = path.segments().first() else {
+            return None;
+        };
+        let earlier = self.definition.steps[..self.index]
+            .iter()
+            .any(|step| step.name == *name);
         (!earlier).then(|| format!("`steps.{name}` is not an earlier step"))
     }
 }
@@ -147,7 +165,11 @@ mod tests {
         let lines: Vec<usize> = mistakes.iter().map(|m| m.position.line).collect();
         assert_eq!(lines, [5, 8, 10, 13], "{mistakes:#?}");
         assert!(mistakes[0].message.contains("isue"), "{}", mistakes[0]);
-        assert_eq!(mistakes[3].position.column, 26, "at the `${{`: {}", mistakes[3]);
+        assert_eq!(
+            mistakes[3].position.column, 26,
+            "at the `${{`: {}",
+            mistakes[3]
+        );
     }
 
     #[test]

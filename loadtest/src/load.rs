@@ -86,7 +86,8 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let workflow = api.store_noop_workflow(plan.steps).await?;
     let progress = std::sync::Arc::new(Progress::default());
     let stop = CancellationToken::new();
-    let events = events::follow(api.clone(), std::sync::Arc::clone(&progress), stop.clone()).await?;
+    let events =
+        events::follow(api.clone(), std::sync::Arc::clone(&progress), stop.clone()).await?;
 
     let before = Usage::read();
     let begun = Instant::now();
@@ -150,8 +151,11 @@ fn start_all(
     };
     let per_starter = plan.workflows.div_ceil(starters.max(1));
     for _ in 0..starters.min(plan.workflows) {
-        let (api, progress, next) =
-            (api.clone(), std::sync::Arc::clone(progress), std::sync::Arc::clone(&next));
+        let (api, progress, next) = (
+            api.clone(),
+            std::sync::Arc::clone(progress),
+            std::sync::Arc::clone(&next),
+        );
         let (workflow, pace, workflows) = (workflow.to_owned(), plan.pace, plan.workflows);
         runs.spawn(async move {
             let mut outcomes = Vec::with_capacity(per_starter);
@@ -176,10 +180,15 @@ fn start_all(
 }
 
 async fn run_one(api: &Api, workflow: &str, progress: &Progress, due: Instant) -> Result<Outcome> {
-    let Some(id) = api.trigger(workflow).await? else { return Ok(Outcome::Refused) };
+    let Some(id) = api.trigger(workflow).await? else {
+        return Ok(Outcome::Refused);
+    };
     let (sender, receiver) = oneshot::channel();
     {
-        let mut waiting = progress.waiting.lock().expect("no panic while the lock is held");
+        let mut waiting = progress
+            .waiting
+            .lock()
+            .expect("no panic while the lock is held");
         if let Some(at) = waiting.early.remove(&id) {
             return Ok(Outcome::Ended { due, at });
         }
@@ -209,7 +218,10 @@ impl Progress {
     /// An execution has ended, as event `number` of it says.
     fn ended(&self, id: String, number: u64, completed: bool) {
         let at = Instant::now();
-        let mut waiting = self.waiting.lock().expect("no panic while the lock is held");
+        let mut waiting = self
+            .waiting
+            .lock()
+            .expect("no panic while the lock is held");
         if let Some(first) = waiting.done.get(&id) {
             // The same event again is a replay, which changes nothing; another one is a duplicate.
             if *first != number {

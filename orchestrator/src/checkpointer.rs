@@ -27,7 +27,10 @@ pub(crate) enum Outcome {
     /// Another owner has written since: this one must stop.
     Fenced,
     /// It does not count. What it would have held is still to be written.
-    Failed { delta: Segment, error: Arc<RequestError> },
+    Failed {
+        delta: Segment,
+        error: Arc<RequestError>,
+    },
 }
 
 /// The checkpoint of one partition, as its owner knows it.
@@ -63,7 +66,16 @@ impl Checkpointer {
             },
             0,
         ));
-        Self { broker, store, partition, owner, epoch, written: 0, head, revision }
+        Self {
+            broker,
+            store,
+            partition,
+            owner,
+            epoch,
+            written: 0,
+            head,
+            revision,
+        }
     }
 
     /// Whether the next checkpoint should hold everything rather than what changed.
@@ -86,18 +98,28 @@ impl Checkpointer {
         self.written += 1;
         let id = format!("{}-{}.{}", self.epoch, self.owner, self.written);
         let this = self.clone();
-        let encoded = if segment.is_empty() && !full { None } else { Some(codec::encode(&segment)) };
+        let encoded = if segment.is_empty() && !full {
+            None
+        } else {
+            Some(codec::encode(&segment))
+        };
         Box::pin(async move {
             let content = match encoded.transpose() {
                 Ok(content) => content,
                 Err(error) => {
                     let error = Arc::new(RequestError::other("encoding a checkpoint", error));
-                    return Outcome::Failed { delta: segment, error };
+                    return Outcome::Failed {
+                        delta: segment,
+                        error,
+                    };
                 }
             };
             match this.store(&id, content, full, floor, work).await {
                 Ok(outcome) => outcome,
-                Err(error) => Outcome::Failed { delta: segment, error: Arc::new(error) },
+                Err(error) => Outcome::Failed {
+                    delta: segment,
+                    error: Arc::new(error),
+                },
             }
         })
     }
@@ -110,7 +132,11 @@ impl Checkpointer {
         floor: u64,
         work: Vec<WorkSeen>,
     ) -> Result<Outcome, RequestError> {
-        let mut segments = if full { Vec::new() } else { self.head.segments.clone() };
+        let mut segments = if full {
+            Vec::new()
+        } else {
+            self.head.segments.clone()
+        };
         if let Some(content) = content {
             segments.push(self.store.put_segment(id, content).await?);
         }

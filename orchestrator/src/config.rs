@@ -16,7 +16,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { instance: InstanceId::new(), checkpoint_interval: Duration::from_millis(500) }
+        Self {
+            instance: InstanceId::new(),
+            checkpoint_interval: Duration::from_millis(500),
+        }
     }
 }
 

@@ -44,7 +44,11 @@ pub struct Orchestrator {
 impl Orchestrator {
     /// An orchestrator on `broker`, whose topology must exist.
     pub fn new(broker: Broker, config: Config) -> Self {
-        Self { broker, config, stats: Arc::default() }
+        Self {
+            broker,
+            config,
+            stats: Arc::default(),
+        }
     }
 
     /// What it does, live.
@@ -180,7 +184,11 @@ impl Coordinator {
     fn take_note(&mut self, change: Change) -> bool {
         let now = Instant::now();
         match change {
-            Change::Lease { partition, lease, revision } => {
+            Change::Lease {
+                partition,
+                lease,
+                revision,
+            } => {
                 let freed = lease.owner.is_none();
                 if let Some(running) = self.running.get_mut(&partition) {
                     if lease.owner != Some(self.me) && revision > running.revision {
@@ -188,7 +196,14 @@ impl Coordinator {
                         running.stop.cancel();
                     }
                 }
-                self.leases.insert(partition, Seen { lease, revision, changed: now });
+                self.leases.insert(
+                    partition,
+                    Seen {
+                        lease,
+                        revision,
+                        changed: now,
+                    },
+                );
                 freed
             }
             Change::Member(member) => {
@@ -206,7 +221,12 @@ impl Coordinator {
     async fn beat(&mut self) -> Result<(), RequestError> {
         self.beat += 1;
         self.members.insert(self.me, (self.beat, Instant::now()));
-        self.store.beat(&Member { instance: self.me, beat: self.beat }).await
+        self.store
+            .beat(&Member {
+                instance: self.me,
+                beat: self.beat,
+            })
+            .await
     }
 
     /// One turn: renews, takes, gives.
@@ -239,12 +259,21 @@ impl Coordinator {
             .iter()
             .map(|(partition, seen)| {
                 let unchanged_for = now.saturating_duration_since(seen.changed);
-                (*partition, Holder { owner: seen.lease.owner, unchanged_for })
+                (
+                    *partition,
+                    Holder {
+                        owner: seen.lease.owner,
+                        unchanged_for,
+                    },
+                )
             })
             .collect();
         for (partition, until) in &self.paused {
             if *until > now {
-                let holder = Holder { owner: Some(InstanceId::default()), unchanged_for: Duration::ZERO };
+                let holder = Holder {
+                    owner: Some(InstanceId::default()),
+                    unchanged_for: Duration::ZERO,
+                };
                 leases.insert(*partition, holder);
             }
         }
@@ -262,8 +291,13 @@ impl Coordinator {
     }
 
     async fn renew(&mut self, partition: Partition) {
-        let Some(running) = self.running.get_mut(&partition) else { return };
-        let lease = Lease { renewal: running.lease.renewal + 1, ..running.lease.clone() };
+        let Some(running) = self.running.get_mut(&partition) else {
+            return;
+        };
+        let lease = Lease {
+            renewal: running.lease.renewal + 1,
+            ..running.lease.clone()
+        };
         let asked = Instant::now();
         match self.store.put(partition, &lease, running.revision).await {
             Ok(Swap::Stored(revision)) => {
@@ -274,7 +308,9 @@ impl Coordinator {
             // An unanswered renewal of ours may have arrived: then the lease is still ours, as the
             // watch has told or will tell.
             Ok(Swap::Lost) => match self.leases.get(&partition) {
-                Some(seen) if seen.lease.owner == Some(self.me) && seen.revision > running.revision => {
+                Some(seen)
+                    if seen.lease.owner == Some(self.me) && seen.revision > running.revision =>
+                {
                     running.lease = seen.lease.clone();
                     running.revision = seen.revision;
                 }
@@ -318,9 +354,23 @@ impl Coordinator {
                     };
                     Ended::Owner(partition, run.await)
                 });
-                self.leases
-                    .insert(partition, Seen { lease: lease.clone(), revision, changed: asked });
-                self.running.insert(partition, Running { lease, revision, renewed: asked, stop });
+                self.leases.insert(
+                    partition,
+                    Seen {
+                        lease: lease.clone(),
+                        revision,
+                        changed: asked,
+                    },
+                );
+                self.running.insert(
+                    partition,
+                    Running {
+                        lease,
+                        revision,
+                        renewed: asked,
+                        stop,
+                    },
+                );
             }
             Ok(Swap::Lost) => tracing::debug!(%partition, "somebody else was quicker"),
             Err(error) => tracing::debug!(%partition, %error, "lease not taken"),
@@ -338,7 +388,9 @@ impl Coordinator {
     }
 
     fn owner_ended(&mut self, partition: Partition, result: Result<(), OwnerError>) {
-        let Some(running) = self.running.remove(&partition) else { return };
+        let Some(running) = self.running.remove(&partition) else {
+            return;
+        };
         match result {
             Ok(()) => tracing::info!(%partition, "partition given up"),
             Err(error) => {
@@ -348,7 +400,11 @@ impl Coordinator {
             }
         }
         let (store, lease) = (self.store.clone(), running.lease);
-        let free = Lease { owner: None, renewal: lease.renewal + 1, ..lease };
+        let free = Lease {
+            owner: None,
+            renewal: lease.renewal + 1,
+            ..lease
+        };
         let revision = running.revision;
         // If it was taken from us meanwhile, this loses the race, as it should.
         self.tasks.spawn(async move {

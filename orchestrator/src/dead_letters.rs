@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use afu9_broker::dead_letter::{Exhausted, dead_letter_message};
-use afu9_broker::{Broker, RequestError};
 use afu9_broker::log::LogWriter;
+use afu9_broker::{Broker, RequestError};
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{DeadLetter, DeadLetterReason};
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,11 @@ async fn settle(
         return Ok(());
     };
     for job in &jobs.jobs {
-        let letter = letter(Some(job.clone()), None, DeadLetterReason::DeliveriesExhausted);
+        let letter = letter(
+            Some(job.clone()),
+            None,
+            DeadLetterReason::DeliveriesExhausted,
+        );
         let message = dead_letter_message(&letter).map_err(publish_failed)?;
         broker.publish(message).await.map_err(publish_failed)?;
         add(&stats.dead_letters, 1);
@@ -89,6 +93,10 @@ async fn settle(
             .await
             .map_err(|error| RequestError::other("telling an execution of its dead job", error))?;
     }
-    tracing::warn!(jobs = jobs.jobs.len(), deliveries = exhausted.deliveries, "dead jobs set aside");
+    tracing::warn!(
+        jobs = jobs.jobs.len(),
+        deliveries = exhausted.deliveries,
+        "dead jobs set aside"
+    );
     Ok(())
 }

@@ -55,7 +55,9 @@ impl DefinitionCache {
         loop {
             match self.store.by_hash(hash).await {
                 Ok(None) => return None,
-                Ok(Some(record)) => return compile(&record.definition, &record.workflow.name, hash),
+                Ok(Some(record)) => {
+                    return compile(&record.definition, &record.workflow.name, hash);
+                }
                 Err(error) => {
                     let error = afu9_broker::error::chain(&error);
                     tracing::warn!(%hash, error, "definition cannot be read, trying again");
@@ -66,12 +68,18 @@ impl DefinitionCache {
     }
 
     fn cached(&self, hash: DefinitionHash) -> Option<Arc<Workflow>> {
-        let compiled = self.compiled.lock().expect("no panic while the lock is held");
+        let compiled = self
+            .compiled
+            .lock()
+            .expect("no panic while the lock is held");
         compiled.get(&hash).cloned()
     }
 
     fn remember(&self, hash: DefinitionHash, workflow: Arc<Workflow>) {
-        let mut compiled = self.compiled.lock().expect("no panic while the lock is held");
+        let mut compiled = self
+            .compiled
+            .lock()
+            .expect("no panic while the lock is held");
         compiled.insert(hash, workflow);
     }
 }
@@ -85,7 +93,10 @@ fn compile(
     match afu9_engine::workflow::compile(&definition.to_string(), options) {
         Ok(compiled) => Some(Arc::new(compiled.workflow)),
         Err(mistakes) => {
-            let mistake = mistakes.first().map(ToString::to_string).unwrap_or_default();
+            let mistake = mistakes
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             tracing::error!(%hash, name, mistake, "stored definition is not valid any more");
             None
         }

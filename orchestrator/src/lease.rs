@@ -41,8 +41,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(facts: &Facts) -> Self {
-        let alive =
-            facts.members.values().filter(|unheard| **unheard < LEASE_EXPIRES).count().max(1);
+        let alive = facts
+            .members
+            .values()
+            .filter(|unheard| **unheard < LEASE_EXPIRES)
+            .count()
+            .max(1);
         let share = usize::from(facts.partitions.get()).div_ceil(alive);
         let mut plan = Self {
             renew: facts.running.iter().copied().collect(),
@@ -55,12 +59,21 @@ impl Plan {
                 .collect(),
             ..Self::default()
         };
-        let free: Vec<Partition> =
-            facts.partitions.all().filter(|partition| facts.is_free(*partition)).collect();
+        let free: Vec<Partition> = facts
+            .partitions
+            .all()
+            .filter(|partition| facts.is_free(*partition))
+            .collect();
         let room = share.saturating_sub(facts.running.len());
         // Each orchestrator begins elsewhere in the list, so that they seldom race for the same one.
         let begin = facts.me.as_uuid().as_u128() as usize % free.len().max(1);
-        plan.acquire = free.iter().cycle().skip(begin).take(free.len().min(room)).copied().collect();
+        plan.acquire = free
+            .iter()
+            .cycle()
+            .skip(begin)
+            .take(free.len().min(room))
+            .copied()
+            .collect();
         if facts.running.len() > share && free.is_empty() {
             plan.release = facts.running.last().copied();
         }
@@ -76,7 +89,9 @@ impl Facts {
         match self.leases.get(&partition) {
             None | Some(Holder { owner: None, .. }) => true,
             // Ours, but not running: its loop ended by itself.
-            Some(Holder { owner: Some(owner), .. }) if *owner == self.me => true,
+            Some(Holder {
+                owner: Some(owner), ..
+            }) if *owner == self.me => true,
             Some(Holder { unchanged_for, .. }) => *unchanged_for >= LEASE_EXPIRES,
         }
     }
@@ -103,7 +118,10 @@ mod tests {
 
     fn hold(facts: &mut Facts, range: std::ops::Range<u16>, by: InstanceId, unchanged: Duration) {
         for number in range {
-            let holder = Holder { owner: Some(by), unchanged_for: unchanged };
+            let holder = Holder {
+                owner: Some(by),
+                unchanged_for: unchanged,
+            };
             facts.leases.insert(Partition::new(number), holder);
             if by == facts.me {
                 facts.running.insert(Partition::new(number));
@@ -148,7 +166,13 @@ mod tests {
         // While one is free for the newcomer to take, no further one is given away.
         let given = plan.release.expect("one");
         facts.running.remove(&given);
-        facts.leases.insert(given, Holder { owner: None, unchanged_for: NOW });
+        facts.leases.insert(
+            given,
+            Holder {
+                owner: None,
+                unchanged_for: NOW,
+            },
+        );
         assert_eq!(Plan::new(&facts).release, None);
     }
 

@@ -14,7 +14,9 @@ use afu9_broker::query::{Question, Questions};
 use afu9_broker::{Broker, Durability, PublishError, RequestError};
 use afu9_engine::{Definitions, Effect, PartitionState};
 use afu9_schemas::error::{ErrorClass, StepError};
-use afu9_schemas::message::{Input, InputKind, JobResult, Outcome as JobOutcome, Query, QueryReply};
+use afu9_schemas::message::{
+    Input, InputKind, JobResult, Outcome as JobOutcome, Query, QueryReply,
+};
 use afu9_schemas::{ExecutionId, JobId, Partition, Timestamp, WorkerId, WorkerKind};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -155,8 +157,10 @@ impl Owner {
     ) -> Result<bool, OwnerError> {
         self.load_definitions(&batch).await;
         let effects = self.fold(batch)?;
-        let plan = Plan::new(self.partition, effects)
-            .map_err(|source| OwnerError::Encode { partition: self.partition, source })?;
+        let plan = Plan::new(self.partition, effects).map_err(|source| OwnerError::Encode {
+            partition: self.partition,
+            source,
+        })?;
         for execution in &plan.cancels {
             if let Err(error) = self.shared.broker.publish_cancel(*execution).await {
                 tracing::debug!(%execution, %error, "cancel notice not sent");
@@ -171,7 +175,10 @@ impl Owner {
 
     async fn load_definitions(&mut self, batch: &[LogMessage]) {
         let mut wanted = Vec::new();
-        for input in batch.iter().flat_map(|message| message.envelope.iter()).flat_map(|e| &e.inputs)
+        for input in batch
+            .iter()
+            .flat_map(|message| message.envelope.iter())
+            .flat_map(|e| &e.inputs)
         {
             if let InputKind::Start(start) = &input.kind {
                 let hash = start.workflow.hash;
@@ -181,7 +188,10 @@ impl Owner {
             }
         }
         if !wanted.is_empty() {
-            self.shared.definitions.load(wanted, &mut self.definitions).await;
+            self.shared
+                .definitions
+                .load(wanted, &mut self.definitions)
+                .await;
         }
     }
 
@@ -223,8 +233,14 @@ impl Owner {
         add(&stats.inputs, inputs as u64);
         add(&stats.started, after.started - before.started);
         add(&stats.ended, after.ended - before.ended);
-        add(&stats.stale_results, after.stale_results - before.stale_results);
-        add(&stats.duplicate_starts, after.duplicate_starts - before.duplicate_starts);
+        add(
+            &stats.stale_results,
+            after.stale_results - before.stale_results,
+        );
+        add(
+            &stats.duplicate_starts,
+            after.duplicate_starts - before.duplicate_starts,
+        );
         Ok(effects)
     }
 
@@ -232,7 +248,10 @@ impl Owner {
     /// partition down, it never loses a job.
     async fn publish(&mut self, mut messages: Vec<Planned>) {
         while !messages.is_empty() {
-            let outgoing = messages.iter().map(|planned| planned.outgoing.clone()).collect();
+            let outgoing = messages
+                .iter()
+                .map(|planned| planned.outgoing.clone())
+                .collect();
             let verdicts = self.shared.broker.publish_all(outgoing).await;
             let mut again = Vec::new();
             let mut pause = PAUSE;
@@ -280,7 +299,10 @@ impl Owner {
             "the job cannot be queued: it is too large, or its worker kind has no queue",
         )
         .with_causes_of(error);
-        let inputs: Vec<Input> = jobs.into_iter().map(|job| failed(job, why.clone())).collect();
+        let inputs: Vec<Input> = jobs
+            .into_iter()
+            .map(|job| failed(job, why.clone()))
+            .collect();
         let (writer, partition) = (self.shared.writer.clone(), self.partition);
         self.waking.push(Box::pin(async move {
             (Vec::new(), writer.submit_to(partition, inputs).await)
@@ -296,7 +318,10 @@ impl Owner {
         let executions: Vec<ExecutionId> = due.iter().map(|(id, _)| *id).collect();
         let inputs = due
             .into_iter()
-            .map(|(execution, due)| Input { execution, kind: InputKind::Wake { due } })
+            .map(|(execution, due)| Input {
+                execution,
+                kind: InputKind::Wake { due },
+            })
             .collect();
         let (writer, partition) = (self.shared.writer.clone(), self.partition);
         self.waking.push(Box::pin(async move {
@@ -323,7 +348,11 @@ impl Owner {
             return;
         }
         let full = self.checkpointer.wants_full();
-        let segment = if full { self.state.take_full() } else { self.state.take_delta() };
+        let segment = if full {
+            self.state.take_full()
+        } else {
+            self.state.take_delta()
+        };
         let floor = self.state.floor();
         let work = self.work_seen();
         self.writing = Some(self.checkpointer.write(segment, full, floor, work));
@@ -375,7 +404,9 @@ impl Owner {
                 None => QueryReply::Unknown,
             },
             Query::List { limit } => {
-                let limit = usize::try_from(*limit).unwrap_or(MAX_LISTED).min(MAX_LISTED);
+                let limit = usize::try_from(*limit)
+                    .unwrap_or(MAX_LISTED)
+                    .min(MAX_LISTED);
                 QueryReply::Executions {
                     executions: self.state.list(limit),
                     live: self.state.live() as u64,
@@ -427,8 +458,11 @@ impl Owner {
     async fn repeat_jobs(&mut self, kinds: &[WorkerKind]) -> Result<(), OwnerError> {
         for kind in kinds {
             self.work.remove(kind);
-            let mut jobs: Vec<_> =
-                self.state.outstanding_jobs().filter(|job| job.tool.kind() == kind).collect();
+            let mut jobs: Vec<_> = self
+                .state
+                .outstanding_jobs()
+                .filter(|job| job.tool.kind() == kind)
+                .collect();
             if jobs.is_empty() {
                 continue;
             }
@@ -438,7 +472,10 @@ impl Owner {
             let mut plan = Plan::default();
             for queue in jobs.chunk_by(|a, b| a.lane == b.lane) {
                 plan.add_jobs(kind, queue.to_vec())
-                    .map_err(|source| OwnerError::Encode { partition: self.partition, source })?;
+                    .map_err(|source| OwnerError::Encode {
+                        partition: self.partition,
+                        source,
+                    })?;
             }
             self.publish(plan.messages).await;
         }
@@ -457,7 +494,10 @@ pub(crate) fn failed(job: JobId, error: StepError) -> Input {
             worker: WorkerId::new("orchestrator").expect("a valid worker id"),
             started_at: at,
             ended_at: at,
-            outcome: JobOutcome::Failed { error, retry_after_ms: None },
+            outcome: JobOutcome::Failed {
+                error,
+                retry_after_ms: None,
+            },
         })),
     }
 }
@@ -482,6 +522,8 @@ async fn after(delay: Option<Duration>) {
 
 /// The owner's clock, by which it decides that an instant has come.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

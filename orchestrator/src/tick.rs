@@ -46,8 +46,9 @@ impl Plan {
             match effect {
                 Effect::Dispatch(job) => {
                     let kind = job.tool.kind();
-                    let queue =
-                        jobs.iter_mut().find(|(k, lane, _)| k == kind && *lane == job.lane);
+                    let queue = jobs
+                        .iter_mut()
+                        .find(|(k, lane, _)| k == kind && *lane == job.lane);
                     match queue {
                         Some((_, _, queue)) => queue.push(*job),
                         None => jobs.push((kind.clone(), job.lane, vec![*job])),
@@ -72,7 +73,11 @@ impl Plan {
     }
 
     /// Adds messages for `jobs`, all of one queue.
-    pub(crate) fn add_jobs(&mut self, kind: &WorkerKind, jobs: Vec<Job>) -> Result<(), PublishError> {
+    pub(crate) fn add_jobs(
+        &mut self,
+        kind: &WorkerKind,
+        jobs: Vec<Job>,
+    ) -> Result<(), PublishError> {
         let most = kind_profile(kind).map_or(1, |profile| profile.jobs_per_message);
         let mut group: Vec<Job> = Vec::new();
         let mut bytes = 0;
@@ -91,7 +96,10 @@ impl Plan {
     fn add_job_message(&mut self, kind: &WorkerKind, jobs: Vec<Job>) -> Result<(), PublishError> {
         let ids = jobs.iter().map(|job| job.id).collect();
         if let Some(outgoing) = job_message(jobs)? {
-            let about = About::Jobs { kind: kind.clone(), jobs: ids };
+            let about = About::Jobs {
+                kind: kind.clone(),
+                jobs: ids,
+            };
             self.messages.push(Planned { about, outgoing });
         }
         Ok(())
@@ -122,9 +130,15 @@ impl Plan {
         events: Vec<HistoryEvent>,
     ) -> Result<(), PublishError> {
         if !events.is_empty() {
-            let batch = HistoryBatch { partition: Some(partition), events };
+            let batch = HistoryBatch {
+                partition: Some(partition),
+                events,
+            };
             let outgoing = history_message(&batch)?;
-            self.messages.push(Planned { about: About::History, outgoing });
+            self.messages.push(Planned {
+                about: About::History,
+                outgoing,
+            });
         }
         Ok(())
     }

@@ -97,14 +97,36 @@ async fn failures_cancels_and_timeouts_end_executions() -> Result<()> {
     let timed_out = world.start_many(&late, json!({}), 1).await?[0];
     let unresolved = world.start_many(&missing, json!({}), 1).await?[0];
     world.wait_until_running(cancelled).await?;
-    let cancel = Cancel { by: "test".to_owned(), reason: Some("enough".to_owned()) };
+    let cancel = Cancel {
+        by: "test".to_owned(),
+        reason: Some("enough".to_owned()),
+    };
     world.submit(cancelled, InputKind::Cancel(cancel)).await?;
-    let ended = world.wait_for_ends(&[failed, cancelled, timed_out, unresolved]).await?;
-    let status = |id| (ended[&id].status, ended[&id].error.clone().expect("a reason").code);
-    assert_eq!(status(failed), (ExecutionStatus::Failed, "test.fail".to_owned()));
-    assert_eq!(status(cancelled), (ExecutionStatus::Cancelled, "execution.cancelled".to_owned()));
-    assert_eq!(status(timed_out), (ExecutionStatus::Failed, "execution.timeout".to_owned()));
-    assert_eq!(status(unresolved), (ExecutionStatus::Failed, "expression.unresolved".to_owned()));
+    let ended = world
+        .wait_for_ends(&[failed, cancelled, timed_out, unresolved])
+        .await?;
+    let status = |id| {
+        (
+            ended[&id].status,
+            ended[&id].error.clone().expect("a reason").code,
+        )
+    };
+    assert_eq!(
+        status(failed),
+        (ExecutionStatus::Failed, "test.fail".to_owned())
+    );
+    assert_eq!(
+        status(cancelled),
+        (ExecutionStatus::Cancelled, "execution.cancelled".to_owned())
+    );
+    assert_eq!(
+        status(timed_out),
+        (ExecutionStatus::Failed, "execution.timeout".to_owned())
+    );
+    assert_eq!(
+        status(unresolved),
+        (ExecutionStatus::Failed, "expression.unresolved".to_owned())
+    );
     assert_eq!(world.step(failed, "never").status, StepStatus::Skipped);
     worker.stop().await?;
     orchestrator.stop().await?;
@@ -125,7 +147,11 @@ async fn a_partition_moves_to_another_orchestrator_and_nothing_is_lost() -> Resu
     let after = world.start_many(&workflow, json!({}), 100).await?;
     let all: Vec<_> = before.into_iter().chain(between).chain(after).collect();
     let ended = world.wait_for_ends(&all).await?;
-    assert!(ended.values().all(|end| end.status == ExecutionStatus::Completed));
+    assert!(
+        ended
+            .values()
+            .all(|end| end.status == ExecutionStatus::Completed)
+    );
     world.assert_history_is_gapless();
     worker.stop().await?;
     second.stop().await?;
@@ -141,7 +167,11 @@ async fn two_orchestrators_share_the_partitions() -> Result<()> {
     let workflow = world.apply(NOOP_5).await?;
     let ids = world.start_many(&workflow, json!({}), 300).await?;
     let ended = world.wait_for_ends(&ids).await?;
-    assert!(ended.values().all(|end| end.status == ExecutionStatus::Completed));
+    assert!(
+        ended
+            .values()
+            .all(|end| end.status == ExecutionStatus::Completed)
+    );
     world
         .wait_until("both own partitions", || {
             first.stats().started > 0 || second.stats().started > 0
@@ -166,7 +196,11 @@ async fn a_killed_nats_server_loses_nothing() -> Result<()> {
     world.kill_and_restart_nats()?;
     ids.extend(world.start_many(&workflow, json!({}), 100).await?);
     let ended = world.wait_for_ends(&ids).await?;
-    assert!(ended.values().all(|end| end.status == ExecutionStatus::Completed));
+    assert!(
+        ended
+            .values()
+            .all(|end| end.status == ExecutionStatus::Completed)
+    );
     world.assert_history_is_gapless();
     worker.stop().await?;
     orchestrator.stop().await?;
@@ -185,11 +219,19 @@ async fn large_outputs_travel_as_artifacts() -> Result<()> {
         .await?;
     let ids = world.start_many(&workflow, json!({}), 1).await?;
     let ended = world.wait_for_ends(&ids).await?;
-    assert_eq!(ended[&ids[0]].status, ExecutionStatus::Completed, "{:?}", ended[&ids[0]].error);
+    assert_eq!(
+        ended[&ids[0]].status,
+        ExecutionStatus::Completed,
+        "{:?}",
+        ended[&ids[0]].error
+    );
     let output = world.step(ids[0], "a").output.unwrap_or_default();
     assert!(output.get("$artifact").is_some(), "a reference: {output}");
     let echoed = world.step(ids[0], "b").output.unwrap_or_default();
-    assert!(echoed.get("$artifact").is_some(), "resolved, echoed and stored again: {echoed}");
+    assert!(
+        echoed.get("$artifact").is_some(),
+        "resolved, echoed and stored again: {echoed}"
+    );
     worker.stop().await?;
     orchestrator.stop().await?;
     Ok(())
@@ -203,10 +245,13 @@ async fn the_log_is_dropped_up_to_the_checkpoint() -> Result<()> {
     let workflow = world.apply(NOOP_5).await?;
     let ids = world.start_many(&workflow, json!({}), 50).await?;
     world.wait_for_ends(&ids).await?;
-    world.wait_until_log_is_empty(Duration::from_secs(10)).await?;
-    let starts = world.events().into_iter().filter(|event| {
-        matches!(event.kind, HistoryKind::ExecutionStarted(_))
-    });
+    world
+        .wait_until_log_is_empty(Duration::from_secs(10))
+        .await?;
+    let starts = world
+        .events()
+        .into_iter()
+        .filter(|event| matches!(event.kind, HistoryKind::ExecutionStarted(_)));
     assert_eq!(starts.count(), 50);
     worker.stop().await?;
     orchestrator.stop().await?;

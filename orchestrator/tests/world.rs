@@ -55,7 +55,10 @@ impl Role {
     }
 
     pub(crate) fn stats(&self) -> StatsSnapshot {
-        self.stats.as_ref().map(|stats| stats.snapshot()).unwrap_or_default()
+        self.stats
+            .as_ref()
+            .map(|stats| stats.snapshot())
+            .unwrap_or_default()
     }
 }
 
@@ -66,10 +69,9 @@ impl World {
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let nats = tokio::task::spawn_blocking(|| {
-            fixture::private_nats(afu9_servers::Durability::Fast)
-        })
-        .await??;
+        let nats =
+            tokio::task::spawn_blocking(|| fixture::private_nats(afu9_servers::Durability::Fast))
+                .await??;
         let mut broker = Broker::connect(config(&nats.url)).await?;
         broker.ensure_topology().await?;
         let (writer, _writing) = LogWriter::start(broker.clone());
@@ -105,7 +107,14 @@ impl World {
                 }
             }
         });
-        Ok(Self { nats, broker, writer, events, tracker, end })
+        Ok(Self {
+            nats,
+            broker,
+            writer,
+            events,
+            tracker,
+            end,
+        })
     }
 
     pub(crate) fn orchestrator(&self) -> Role {
@@ -140,7 +149,11 @@ impl World {
             worker.run(stopped).await?;
             Ok(())
         });
-        Role { stop, task, stats: None }
+        Role {
+            stop,
+            task,
+            stats: None,
+        }
     }
 
     pub(crate) async fn apply(&self, source: &str) -> Result<WorkflowRef> {
@@ -148,8 +161,12 @@ impl World {
             .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
         let name = &compiled.workflow.definition.name;
         let now = Timestamp::from_micros(0);
-        let applied =
-            self.broker.definitions().await?.apply(name, &compiled.value, "test", now).await?;
+        let applied = self
+            .broker
+            .definitions()
+            .await?
+            .apply(name, &compiled.value, "test", now)
+            .await?;
         Ok(applied.record.workflow)
     }
 
@@ -174,7 +191,8 @@ impl World {
                 lane: Lane::Bulk,
                 traceparent: None,
             };
-            self.submit(execution, InputKind::Start(Box::new(start))).await?;
+            self.submit(execution, InputKind::Start(Box::new(start)))
+                .await?;
             ids.push(execution);
         }
         Ok(ids)
@@ -210,9 +228,15 @@ impl World {
             if Instant::now() > deadline {
                 let first = *missing[0];
                 let partition = self.broker.partitions().of(first);
-                let view =
-                    self.broker.ask(partition, &Query::Show { execution: first }).await?;
-                bail!("{} of {} did not end, for example {view:?}", missing.len(), ids.len());
+                let view = self
+                    .broker
+                    .ask(partition, &Query::Show { execution: first })
+                    .await?;
+                bail!(
+                    "{} of {} did not end, for example {view:?}",
+                    missing.len(),
+                    ids.len()
+                );
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -222,10 +246,16 @@ impl World {
         let partition = self.broker.partitions().of(id);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(QueryReply::Execution(view)) =
-                self.broker.ask(partition, &Query::Show { execution: id }).await?
+            if let Some(QueryReply::Execution(view)) = self
+                .broker
+                .ask(partition, &Query::Show { execution: id })
+                .await?
             {
-                if view.steps.iter().any(|step| step.status == StepStatus::Running) {
+                if view
+                    .steps
+                    .iter()
+                    .any(|step| step.status == StepStatus::Running)
+                {
                     return Ok(());
                 }
             }
@@ -265,7 +295,9 @@ impl World {
         self.events()
             .into_iter()
             .find_map(|event| match event.kind {
-                HistoryKind::StepEnded(step) if event.execution == Some(id) && step.name == name => {
+                HistoryKind::StepEnded(step)
+                    if event.execution == Some(id) && step.name == name =>
+                {
                     Some(*step)
                 }
                 _ => None,

@@ -52,7 +52,10 @@ pub fn json_size(value: &Value) -> usize {
         Value::String(text) => text.len() + 2,
         Value::Array(items) => 2 + items.iter().map(|item| json_size(item) + 1).sum::<usize>(),
         Value::Object(fields) => {
-            2 + fields.iter().map(|(key, item)| key.len() + 4 + json_size(item)).sum::<usize>()
+            2 + fields
+                .iter()
+                .map(|(key, item)| key.len() + 4 + json_size(item))
+                .sum::<usize>()
         }
     }
 }
@@ -63,8 +66,15 @@ mod tests {
 
     #[test]
     fn a_reference_survives_json_and_nothing_else_is_one() {
-        let artifact = ArtifactRef { name: "a".into(), bytes: 3, sha256: "00".into() };
-        assert_eq!(ArtifactRef::from_value(&artifact.to_value()), Some(artifact));
+        let artifact = ArtifactRef {
+            name: "a".into(),
+            bytes: 3,
+            sha256: "00".into(),
+        };
+        assert_eq!(
+            ArtifactRef::from_value(&artifact.to_value()),
+            Some(artifact)
+        );
         for other in [
             serde_json::json!({"$artifact": "a"}),
             serde_json::json!({"$artifact": {"name": "a", "bytes": 1, "sha256": ""}, "more": 1}),

@@ -60,8 +60,10 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, EncodeError> {
     // Most messages are a few hundred bytes: one allocation serves them.
     let mut buffer = Vec::with_capacity(256);
     buffer.push(WIRE_VERSION);
-    rmp_serde::encode::write_named(&mut buffer, message)
-        .map_err(|source| EncodeError { what: std::any::type_name::<T>(), source })?;
+    rmp_serde::encode::write_named(&mut buffer, message).map_err(|source| EncodeError {
+        what: std::any::type_name::<T>(),
+        source,
+    })?;
     Ok(Bytes::from(buffer))
 }
 
@@ -75,8 +77,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if *version != WIRE_VERSION {
         return Err(DecodeError::UnsupportedVersion { found: *version });
     }
-    rmp_serde::from_slice(body)
-        .map_err(|source| DecodeError::Malformed { expected: std::any::type_name::<T>(), source })
+    rmp_serde::from_slice(body).map_err(|source| DecodeError::Malformed {
+        expected: std::any::type_name::<T>(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -99,11 +103,24 @@ mod tests {
 
     #[test]
     fn old_and_new_read_each_other() {
-        let new = encode(&New { name: "a".into(), added: Some(1) }).expect("encodes");
-        assert_eq!(decode::<Old>(&new).expect("unknown field ignored"), Old { name: "a".into() });
+        let new = encode(&New {
+            name: "a".into(),
+            added: Some(1),
+        })
+        .expect("encodes");
+        assert_eq!(
+            decode::<Old>(&new).expect("unknown field ignored"),
+            Old { name: "a".into() }
+        );
         let old = encode(&Old { name: "b".into() }).expect("encodes");
         let read = decode::<New>(&old).expect("missing field defaulted");
-        assert_eq!(read, New { name: "b".into(), added: None });
+        assert_eq!(
+            read,
+            New {
+                name: "b".into(),
+                added: None
+            }
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! The seed format (`name, description, steps[{name, tool, params, assign, if, retry}], config`) is
 //! accepted unchanged. JSON is read by the same reader as YAML, of which it is a subset.
 
-mod document;
 mod diagnostic;
+mod document;
 mod read;
 
 use std::time::Duration;
@@ -118,7 +118,10 @@ fn canonical(value: &Value) -> Value {
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields.iter().collect();
             sorted.sort_by(|a, b| a.0.cmp(b.0));
-            sorted.into_iter().map(|(key, item)| (key.clone(), canonical(item))).collect()
+            sorted
+                .into_iter()
+                .map(|(key, item)| (key.clone(), canonical(item)))
+                .collect()
         }
         Value::Array(items) => items.iter().map(canonical).collect(),
         other => other.clone(),

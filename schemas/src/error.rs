@@ -65,7 +65,12 @@ impl StepError {
 
     /// An error without causes. Over-long messages are cut at a character boundary.
     pub fn new(class: ErrorClass, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, code: code.into(), message: cut(message.into()), chain: Vec::new() }
+        Self {
+            class,
+            code: code.into(),
+            message: cut(message.into()),
+            chain: Vec::new(),
+        }
     }
 
     /// The same error with the causes of `error` added.

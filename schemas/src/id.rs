@@ -9,7 +9,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 /// The name space of ids derived from an idempotency key (see [`ExecutionId::derived`]).
-const DERIVED_EXECUTION_NAMESPACE: Uuid = Uuid::from_u128(0x6a1f_09a2_5c0e_7f4b_9d33_af09_0000_0001);
+const DERIVED_EXECUTION_NAMESPACE: Uuid =
+    Uuid::from_u128(0x6a1f_09a2_5c0e_7f4b_9d33_af09_0000_0001);
 
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -23,7 +24,11 @@ pub struct InvalidId {
 impl InvalidId {
     fn new(kind: &'static str, value: &str, reason: &'static str) -> Self {
         // Ids come from outside: a megabyte of nonsense must not travel on in an error.
-        Self { kind, value: value.chars().take(80).collect(), reason }
+        Self {
+            kind,
+            value: value.chars().take(80).collect(),
+            reason,
+        }
     }
 }
 
@@ -163,9 +168,7 @@ impl PartitionCount {
 }
 
 /// One partition of the input log.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Partition(u16);
 
@@ -216,7 +219,9 @@ impl fmt::Display for JobId {
 fn is_token(value: &str, max: usize) -> bool {
     !value.is_empty()
         && value.len() <= max
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 macro_rules! token_id {
@@ -320,7 +325,11 @@ impl ToolName {
         if valid {
             Ok(Self { kind, name })
         } else {
-            Err(InvalidId::new("tool name", &name, "must be letters, digits, '.', '-' or '_'"))
+            Err(InvalidId::new(
+                "tool name",
+                &name,
+                "must be letters, digits, '.', '-' or '_'",
+            ))
         }
     }
 
@@ -388,7 +397,11 @@ impl DeliveryId {
         if valid {
             Ok(Self(value))
         } else {
-            Err(InvalidId::new("delivery id", &value, "must be 1 to 256 visible ASCII characters"))
+            Err(InvalidId::new(
+                "delivery id",
+                &value,
+                "must be 1 to 256 visible ASCII characters",
+            ))
         }
     }
 
@@ -473,8 +486,13 @@ mod tests {
 
     #[test]
     fn only_the_first_dot_of_a_tool_separates() {
-        let tool: ToolName = "observability.logs.search".parse().expect("two dots are legal");
-        assert_eq!((tool.kind().as_str(), tool.name()), ("observability", "logs.search"));
+        let tool: ToolName = "observability.logs.search"
+            .parse()
+            .expect("two dots are legal");
+        assert_eq!(
+            (tool.kind().as_str(), tool.name()),
+            ("observability", "logs.search")
+        );
         assert!("getIssue".parse::<ToolName>().is_err());
         assert!(".getIssue".parse::<ToolName>().is_err());
         assert!("github.".parse::<ToolName>().is_err());
@@ -508,6 +526,9 @@ mod tests {
         for _ in 0..8000 {
             seen[usize::from(count.of(ExecutionId::new()).get())] += 1;
         }
-        assert!(seen.iter().all(|hits| (800..1200).contains(hits)), "uneven: {seen:?}");
+        assert!(
+            seen.iter().all(|hits| (800..1200).contains(hits)),
+            "uneven: {seen:?}"
+        );
     }
 }

@@ -69,8 +69,11 @@ impl ToolContract {
     pub fn check_params(&self, params: &Map<String, Value>) -> Vec<(String, String)> {
         let mut mistakes = Vec::new();
         let empty = Map::new();
-        let properties =
-            self.input_schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+        let properties = self
+            .input_schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .unwrap_or(&empty);
         for (name, value) in params {
             let Some(schema) = properties.get(name) else {
                 let hint = closest(name, properties.keys().map(String::as_str))
@@ -88,8 +91,12 @@ impl ToolContract {
                 mistakes.push((format!("/{name}"), format!("parameter `{name}`: {message}")));
             }
         }
-        let required =
-            self.input_schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        let required = self
+            .input_schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         for name in required.filter_map(Value::as_str) {
             if !params.contains_key(name) {
                 mistakes.push((
@@ -202,8 +209,16 @@ mod tests {
                 "{} would accept misspelt parameters",
                 contract.name
             );
-            assert_eq!(contract.output_schema["type"], "object", "{}", contract.name);
-            assert!(kind_profile(contract.name.kind()).is_some(), "{}", contract.name);
+            assert_eq!(
+                contract.output_schema["type"], "object",
+                "{}",
+                contract.name
+            );
+            assert!(
+                kind_profile(contract.name.kind()).is_some(),
+                "{}",
+                contract.name
+            );
         }
     }
 

@@ -69,7 +69,10 @@ pub enum StepStatus {
 impl StepStatus {
     /// Whether the step has ended.
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Skipped | Self::Compensated)
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Skipped | Self::Compensated
+        )
     }
 
     /// The name in the API and in Postgres.

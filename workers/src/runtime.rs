@@ -92,7 +92,12 @@ struct Shared {
 impl Worker {
     /// A worker with the tools of `toolbox`.
     pub fn new(broker: Broker, toolbox: Toolbox, config: Config) -> Self {
-        Self { broker, toolbox, config, checks: None }
+        Self {
+            broker,
+            toolbox,
+            config,
+            checks: None,
+        }
     }
 
     /// The same worker with dependency checks in its heartbeats.
@@ -132,7 +137,12 @@ impl Worker {
 
         let side = CancellationToken::new();
         let mut side_tasks = JoinSet::new();
-        side_tasks.spawn(heartbeat::run(shared.clone(), self.checks, shutdown.clone(), side.clone()));
+        side_tasks.spawn(heartbeat::run(
+            shared.clone(),
+            self.checks,
+            shutdown.clone(),
+            side.clone(),
+        ));
         side_tasks.spawn({
             let (in_flight, side) = (Arc::clone(&in_flight), side.clone());
             async move {

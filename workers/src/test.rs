@@ -16,11 +16,19 @@ pub fn toolbox() -> Toolbox {
     let kind = WorkerKind::new("test").expect("a valid kind");
     Toolbox::new(kind)
         .with("noop", |_call, NoopParams {}| async { Ok(NoopOutput {}) })
-        .with("echo", |_call, params: EchoParams| async { Ok(EchoOutput { value: params.value }) })
+        .with("echo", |_call, params: EchoParams| async {
+            Ok(EchoOutput {
+                value: params.value,
+            })
+        })
         .with("sleep", sleep)
-        .with("fail", |call: Call, params: FailParams| async move { fail(&call, params) })
+        .with("fail", |call: Call, params: FailParams| async move {
+            fail(&call, params)
+        })
         .with("bytes", |_call, params: BytesParams| async move {
-            Ok(BytesOutput { text: "x".repeat(params.bytes) })
+            Ok(BytesOutput {
+                text: "x".repeat(params.bytes),
+            })
         })
 }
 
@@ -33,7 +41,9 @@ async fn sleep(call: Call, params: SleepParams) -> Result<SleepOutput, ToolError
 
 fn fail(call: &Call, params: FailParams) -> Result<FailOutput, ToolError> {
     let attempt = call.job.attempt;
-    let message = params.message.unwrap_or_else(|| format!("attempt {attempt} was told to fail"));
+    let message = params
+        .message
+        .unwrap_or_else(|| format!("attempt {attempt} was told to fail"));
     match params.times {
         Some(times) if attempt > times => Ok(FailOutput { attempt }),
         _ if params.permanent => Err(ToolError::permanent("test.fail", message)),

@@ -41,12 +41,18 @@ pub struct ToolError {
 impl ToolError {
     /// A failure that no further attempt can mend.
     pub fn permanent(code: &str, message: impl Into<String>) -> Self {
-        Self { error: StepError::new(ErrorClass::Permanent, code, message), retry_after: None }
+        Self {
+            error: StepError::new(ErrorClass::Permanent, code, message),
+            retry_after: None,
+        }
     }
 
     /// A failure that may go away by itself.
     pub fn retryable(code: &str, message: impl Into<String>) -> Self {
-        Self { error: StepError::new(ErrorClass::Retryable, code, message), retry_after: None }
+        Self {
+            error: StepError::new(ErrorClass::Retryable, code, message),
+            retry_after: None,
+        }
     }
 
     /// The other side asked to wait.
@@ -60,7 +66,11 @@ impl ToolError {
     /// The call was cancelled before it had an effect.
     pub fn cancelled() -> Self {
         Self {
-            error: StepError::new(ErrorClass::Cancelled, "cancelled", "the execution was cancelled"),
+            error: StepError::new(
+                ErrorClass::Cancelled,
+                "cancelled",
+                "the execution was cancelled",
+            ),
             retry_after: None,
         }
     }
@@ -78,14 +88,20 @@ pub struct Toolbox {
 
 impl std::fmt::Debug for Toolbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Toolbox").field("kind", &self.kind).field("tools", &self.names()).finish()
+        f.debug_struct("Toolbox")
+            .field("kind", &self.kind)
+            .field("tools", &self.names())
+            .finish()
     }
 }
 
 impl Toolbox {
     /// A toolbox of `kind` without tools.
     pub fn new(kind: WorkerKind) -> Self {
-        Self { kind, handlers: HashMap::new() }
+        Self {
+            kind,
+            handlers: HashMap::new(),
+        }
     }
 
     /// Adds the tool `name`, which must have a contract; it is also found by its aliases.
@@ -107,7 +123,10 @@ impl Toolbox {
             let run = Arc::clone(&run);
             Box::pin(async move {
                 let params = serde_json::from_value(params).map_err(|error| {
-                    ToolError::permanent("params.invalid", format!("parameters do not fit: {error}"))
+                    ToolError::permanent(
+                        "params.invalid",
+                        format!("parameters do not fit: {error}"),
+                    )
                 })?;
                 let output = run(call, params).await?;
                 serde_json::to_value(output).map_err(|error| {
@@ -116,7 +135,8 @@ impl Toolbox {
             })
         });
         for alias in contract.aliases {
-            self.handlers.insert((*alias).to_owned(), Arc::clone(&handler));
+            self.handlers
+                .insert((*alias).to_owned(), Arc::clone(&handler));
         }
         self.handlers.insert(name.to_owned(), handler);
         self

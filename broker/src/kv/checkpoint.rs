@@ -81,7 +81,10 @@ impl Broker {
     /// # Errors
     /// When the server does not answer.
     pub async fn checkpoints(&self, partition: Partition) -> Result<CheckpointStore, RequestError> {
-        Ok(CheckpointStore { store: self.bucket(CHECKPOINTS).await?, partition })
+        Ok(CheckpointStore {
+            store: self.bucket(CHECKPOINTS).await?,
+            partition,
+        })
     }
 }
 
@@ -100,10 +103,16 @@ impl CheckpointStore {
     /// When the server does not answer, or the head cannot be read.
     pub async fn load_head(&self) -> Result<Option<(CheckpointHead, u64)>, RequestError> {
         let failed = |error: async_nats::Error| {
-            RequestError::new(format!("loading the checkpoint of partition {}", self.partition), error)
+            RequestError::new(
+                format!("loading the checkpoint of partition {}", self.partition),
+                error,
+            )
         };
-        let entry =
-            self.store.entry(self.head_key()).await.map_err(|error| failed(error.into()))?;
+        let entry = self
+            .store
+            .entry(self.head_key())
+            .await
+            .map_err(|error| failed(error.into()))?;
         let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
             return Ok(None);
         };
@@ -117,21 +126,34 @@ impl CheckpointStore {
     /// When the server does not answer, or a segment that the head names is not there.
     pub async fn load(&self) -> Result<Option<LoadedCheckpoint>, RequestError> {
         let failed = |error: async_nats::Error| {
-            RequestError::new(format!("loading the checkpoint of partition {}", self.partition), error)
+            RequestError::new(
+                format!("loading the checkpoint of partition {}", self.partition),
+                error,
+            )
         };
-        let Some((head, revision)) = self.load_head().await? else { return Ok(None) };
+        let Some((head, revision)) = self.load_head().await? else {
+            return Ok(None);
+        };
         let mut segments = Vec::with_capacity(head.segments.len());
         for segment in &head.segments {
             let mut bytes = Vec::new();
             for piece in 0..segment.pieces {
                 let key = format!("{}.{piece}", segment.name);
-                let found = self.store.get(&key).await.map_err(|error| failed(error.into()))?;
+                let found = self
+                    .store
+                    .get(&key)
+                    .await
+                    .map_err(|error| failed(error.into()))?;
                 let found = found.ok_or_else(|| failed(format!("{key} is missing").into()))?;
                 bytes.extend_from_slice(&found);
             }
             segments.push(Bytes::from(bytes));
         }
-        Ok(Some(LoadedCheckpoint { head, revision, segments }))
+        Ok(Some(LoadedCheckpoint {
+            head,
+            revision,
+            segments,
+        }))
     }
 
     /// Stores a segment. It counts only once a head names it.
@@ -152,7 +174,11 @@ impl CheckpointStore {
                 .map_err(|error| RequestError::new(format!("writing {key}"), error))?;
             pieces += 1;
         }
-        Ok(SegmentRef { name, pieces, bytes })
+        Ok(SegmentRef {
+            name,
+            pieces,
+            bytes,
+        })
     }
 
     /// Replaces the head, if it is still at `expected` (0 means that there is none).
@@ -192,12 +218,17 @@ impl CheckpointStore {
         use futures::StreamExt;
         let failed = |error: async_nats::Error| RequestError::new("sweeping checkpoints", error);
         let prefix = self.segment_prefix();
-        let mut keys = self.store.keys().await.map_err(|error| failed(error.into()))?;
+        let mut keys = self
+            .store
+            .keys()
+            .await
+            .map_err(|error| failed(error.into()))?;
         let mut leftovers = Vec::new();
         while let Some(key) = keys.next().await {
             let key = key.map_err(|error| failed(error.into()))?;
             let named = head.segments.iter().any(|segment| {
-                key.strip_prefix(&segment.name).is_some_and(|rest| rest.starts_with('.'))
+                key.strip_prefix(&segment.name)
+                    .is_some_and(|rest| rest.starts_with('.'))
             });
             if key.starts_with(&prefix) && !named {
                 leftovers.push(key);

@@ -26,7 +26,9 @@ impl Broker {
     /// # Errors
     /// When the server does not answer.
     pub async fn definitions(&self) -> Result<DefinitionStore, RequestError> {
-        Ok(DefinitionStore { store: self.bucket(DEFINITIONS).await? })
+        Ok(DefinitionStore {
+            store: self.bucket(DEFINITIONS).await?,
+        })
     }
 }
 
@@ -51,14 +53,21 @@ impl DefinitionStore {
             let (newest, revision) = self.read(&key).await?.unzip();
             if let Some(newest) = &newest {
                 if newest.workflow.hash == hash && newest.enabled {
-                    return Ok(Applied { record: newest.clone(), created: false });
+                    return Ok(Applied {
+                        record: newest.clone(),
+                        created: false,
+                    });
                 }
             }
             let record = DefinitionRecord {
                 workflow: WorkflowRef {
-                    id: newest.as_ref().map_or_else(WorkflowId::new, |newest| newest.workflow.id),
+                    id: newest
+                        .as_ref()
+                        .map_or_else(WorkflowId::new, |newest| newest.workflow.id),
                     name: name.to_owned(),
-                    version: newest.as_ref().map_or(1, |newest| newest.workflow.version + 1),
+                    version: newest
+                        .as_ref()
+                        .map_or(1, |newest| newest.workflow.version + 1),
                     hash,
                 },
                 definition: value.clone(),
@@ -74,7 +83,12 @@ impl DefinitionStore {
                 .await
                 .map_err(|error| RequestError::new("storing a definition", error))?;
             match swap(&self.store, &key, payload, revision.unwrap_or(0)).await? {
-                Swap::Stored(_) => return Ok(Applied { record, created: true }),
+                Swap::Stored(_) => {
+                    return Ok(Applied {
+                        record,
+                        created: true,
+                    });
+                }
                 Swap::Lost => {}
             }
         }
@@ -89,7 +103,10 @@ impl DefinitionStore {
     /// # Errors
     /// When the server does not answer or the record cannot be read.
     pub async fn newest(&self, name: &str) -> Result<Option<DefinitionRecord>, RequestError> {
-        Ok(self.read(&format!("name.{name}")).await?.map(|(record, _)| record))
+        Ok(self
+            .read(&format!("name.{name}"))
+            .await?
+            .map(|(record, _)| record))
     }
 
     /// The version with this hash.
@@ -100,7 +117,10 @@ impl DefinitionStore {
         &self,
         hash: DefinitionHash,
     ) -> Result<Option<DefinitionRecord>, RequestError> {
-        Ok(self.read(&format!("hash.{hash}")).await?.map(|(record, _)| record))
+        Ok(self
+            .read(&format!("hash.{hash}"))
+            .await?
+            .map(|(record, _)| record))
     }
 
     /// The newest version of every workflow, by name.
@@ -109,7 +129,11 @@ impl DefinitionStore {
     /// When the server does not answer or a record cannot be read.
     pub async fn list(&self) -> Result<Vec<DefinitionRecord>, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("listing definitions", error);
-        let keys = self.store.keys().await.map_err(|error| failed(error.into()))?;
+        let keys = self
+            .store
+            .keys()
+            .await
+            .map_err(|error| failed(error.into()))?;
         let keys: Vec<_> = keys.collect().await;
         let mut records = Vec::new();
         for key in keys {
@@ -123,9 +147,14 @@ impl DefinitionStore {
     }
 
     async fn read(&self, key: &str) -> Result<Option<(DefinitionRecord, u64)>, RequestError> {
-        let failed =
-            |error: async_nats::Error| RequestError::new(format!("reading definition {key}"), error);
-        let entry = self.store.entry(key).await.map_err(|error| failed(error.into()))?;
+        let failed = |error: async_nats::Error| {
+            RequestError::new(format!("reading definition {key}"), error)
+        };
+        let entry = self
+            .store
+            .entry(key)
+            .await
+            .map_err(|error| failed(error.into()))?;
         let Some(entry) = entry.filter(|entry| entry.operation == kv::Operation::Put) else {
             return Ok(None);
         };

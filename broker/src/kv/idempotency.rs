@@ -31,7 +31,9 @@ impl Broker {
     /// # Errors
     /// When the server does not answer.
     pub async fn idempotency(&self) -> Result<IdempotencyStore, RequestError> {
-        Ok(IdempotencyStore { store: self.bucket(IDEMPOTENCY).await? })
+        Ok(IdempotencyStore {
+            store: self.bucket(IDEMPOTENCY).await?,
+        })
     }
 }
 
@@ -48,9 +50,15 @@ impl IdempotencyStore {
         match swap(&self.store, &key, payload, 0).await? {
             Swap::Stored(_) => Ok(None),
             Swap::Lost => {
-                let found = self.store.get(&key).await.map_err(|error| failed(error.into()))?;
+                let found = self
+                    .store
+                    .get(&key)
+                    .await
+                    .map_err(|error| failed(error.into()))?;
                 let found = found.ok_or_else(|| failed("the claim vanished".into()))?;
-                codec::decode(&found).map(Some).map_err(|error| failed(error.into()))
+                codec::decode(&found)
+                    .map(Some)
+                    .map_err(|error| failed(error.into()))
             }
         }
     }

@@ -62,7 +62,9 @@ pub struct LeaseWatch {
 
 impl std::fmt::Debug for LeaseWatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LeaseWatch").field("told", &self.told).finish_non_exhaustive()
+        f.debug_struct("LeaseWatch")
+            .field("told", &self.told)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +80,9 @@ impl Broker {
     /// # Errors
     /// When the server does not answer.
     pub async fn leases(&self) -> Result<LeaseStore, RequestError> {
-        Ok(LeaseStore { store: self.bucket(OWNERS).await? })
+        Ok(LeaseStore {
+            store: self.bucket(OWNERS).await?,
+        })
     }
 }
 
@@ -89,11 +93,22 @@ impl LeaseStore {
     /// When the server does not answer.
     pub async fn watch(&self) -> Result<LeaseWatch, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("watching leases", error);
-        let keys = self.store.keys().await.map_err(|error| failed(error.into()))?;
+        let keys = self
+            .store
+            .keys()
+            .await
+            .map_err(|error| failed(error.into()))?;
         let pending = keys.count().await;
-        let watch =
-            self.store.watch_with_history(">").await.map_err(|error| failed(error.into()))?;
-        Ok(LeaseWatch { watch, pending, told: false })
+        let watch = self
+            .store
+            .watch_with_history(">")
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(LeaseWatch {
+            watch,
+            pending,
+            told: false,
+        })
     }
 
     /// Replaces the lease of `partition`, if it is still at `expected` (0: there is none).
@@ -108,7 +123,13 @@ impl LeaseStore {
     ) -> Result<Swap, RequestError> {
         let payload =
             codec::encode(lease).map_err(|error| RequestError::new("writing a lease", error))?;
-        swap(&self.store, &format!("partition.{partition}"), payload, expected).await
+        swap(
+            &self.store,
+            &format!("partition.{partition}"),
+            payload,
+            expected,
+        )
+        .await
     }
 
     /// Shows that an orchestrator is there.
@@ -170,7 +191,11 @@ fn change(entry: &kv::Entry) -> Option<Change> {
     if let Some(number) = entry.key.strip_prefix("partition.") {
         let partition = Partition::new(number.parse().ok()?);
         let lease = codec::decode(&entry.value).ok()?;
-        return Some(Change::Lease { partition, lease, revision: entry.revision });
+        return Some(Change::Lease {
+            partition,
+            lease,
+            revision: entry.revision,
+        });
     }
     let instance = entry.key.strip_prefix("member.")?.parse().ok()?;
     match entry.operation {

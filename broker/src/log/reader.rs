@@ -72,7 +72,13 @@ impl std::fmt::Debug for LogReader {
 impl LogReader {
     /// A reader of what `partition` holds behind `floor`.
     pub fn new(broker: Broker, partition: Partition, floor: u64) -> Self {
-        Self { broker, partition, position: floor, delivered: 0, stream: None }
+        Self {
+            broker,
+            partition,
+            position: floor,
+            delivered: 0,
+            stream: None,
+        }
     }
 
     /// Waits for the next message, then takes what has arrived with it, up to `max`.
@@ -88,14 +94,18 @@ impl LogReader {
                 let stream = self.open().await.map_err(ReadError::Unavailable)?;
                 self.stream = Some(stream);
             }
-            let Some(stream) = self.stream.as_mut() else { continue };
+            let Some(stream) = self.stream.as_mut() else {
+                continue;
+            };
             let first = stream.next().await;
             let mut batch = Vec::new();
             if !self.take(first, &mut batch) {
                 continue;
             }
             while batch.len() < max {
-                let Some(stream) = self.stream.as_mut() else { break };
+                let Some(stream) = self.stream.as_mut() else {
+                    break;
+                };
                 match stream.next().now_or_never() {
                     Some(next) => {
                         if !self.take(next, &mut batch) {
@@ -162,7 +172,9 @@ impl LogReader {
             .map_err(|error| failed(error.into()))?;
         let consumer = stream
             .create_consumer(pull::Config {
-                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.position + 1 },
+                deliver_policy: DeliverPolicy::ByStartSequence {
+                    start_sequence: self.position + 1,
+                },
                 ack_policy: AckPolicy::None,
                 replay_policy: ReplayPolicy::Instant,
                 filter_subject: subject::log(self.partition),

@@ -73,7 +73,13 @@ impl LogWriter {
             tracker.spawn(write_partition(broker.clone(), partition, receiver));
         }
         tracker.close();
-        (Self { broker, partitions: Arc::new(partitions) }, WriterTask { tracker })
+        (
+            Self {
+                broker,
+                partitions: Arc::new(partitions),
+            },
+            WriterTask { tracker },
+        )
     }
 
     /// Stores one input in the partition that owns its execution.
@@ -144,7 +150,9 @@ async fn write_partition(
         }
         number += 1;
         let id = format!("{writer}.{partition}.{number}");
-        let verdict = write(&broker, &subject, id, &InputEnvelope { inputs }).await.map_err(Arc::new);
+        let verdict = write(&broker, &subject, id, &InputEnvelope { inputs })
+            .await
+            .map_err(Arc::new);
         for answer in answers {
             // Nobody waits any more when a request was abandoned; the input is stored all the same.
             let _abandoned = answer.send(verdict.clone());
@@ -152,7 +160,11 @@ async fn write_partition(
     }
 }
 
-fn push(submission: Submission, inputs: &mut Vec<Input>, answers: &mut Vec<oneshot::Sender<Verdict>>) {
+fn push(
+    submission: Submission,
+    inputs: &mut Vec<Input>,
+    answers: &mut Vec<oneshot::Sender<Verdict>>,
+) {
     inputs.extend(submission.inputs);
     answers.push(submission.answer);
 }
@@ -186,8 +198,10 @@ async fn write(
     id: String,
     envelope: &InputEnvelope,
 ) -> Result<(), PublishError> {
-    let payload = codec::encode(envelope)
-        .map_err(|source| PublishError::Encode { subject: subject.to_owned(), source })?;
+    let payload = codec::encode(envelope).map_err(|source| PublishError::Encode {
+        subject: subject.to_owned(),
+        source,
+    })?;
     let begun = tokio::time::Instant::now();
     let mut delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))

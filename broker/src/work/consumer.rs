@@ -27,7 +27,10 @@ const MAX_PULLS: usize = 4;
 
 /// One lane of a work queue.
 pub struct WorkConsumer {
-    #[expect(dead_code, reason = "keeps the connection alive as long as the consumer")]
+    #[expect(
+        dead_code,
+        reason = "keeps the connection alive as long as the consumer"
+    )]
     broker: Broker,
     consumer: Consumer<pull::Config>,
     pulls: SelectAll<Pull>,
@@ -37,7 +40,9 @@ pub struct WorkConsumer {
 
 impl std::fmt::Debug for WorkConsumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkConsumer").field("requested", &self.requested).finish_non_exhaustive()
+        f.debug_struct("WorkConsumer")
+            .field("requested", &self.requested)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +83,12 @@ impl Stream for Pull {
 
 impl WorkConsumer {
     pub(super) fn new(broker: Broker, consumer: Consumer<pull::Config>) -> Self {
-        Self { broker, consumer, pulls: SelectAll::new(), requested: 0 }
+        Self {
+            broker,
+            consumer,
+            pulls: SelectAll::new(),
+            requested: 0,
+        }
     }
 
     /// Asks for as many messages as bring the number asked for to `free`, if that is worth a
@@ -102,7 +112,11 @@ impl WorkConsumer {
             .await
             .map_err(|error| RequestError::new("pulling jobs", error))?;
         self.requested += wanted;
-        self.pulls.push(Pull { batch, remaining: wanted, ended: false });
+        self.pulls.push(Pull {
+            batch,
+            remaining: wanted,
+            ended: false,
+        });
         Ok(())
     }
 
@@ -156,7 +170,9 @@ impl Delivery {
 
     /// How often the message was delivered, this time included.
     pub fn delivered(&self) -> u64 {
-        self.message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1))
+        self.message
+            .info()
+            .map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1))
     }
 
     /// The jobs are done, and their results stored.

@@ -38,7 +38,11 @@ struct Check {
 }
 
 fn check(name: &'static str, verdict: Verdict, message: impl Into<String>) -> Check {
-    Check { name, verdict, message: message.into() }
+    Check {
+        name,
+        verdict,
+        message: message.into(),
+    }
 }
 
 pub(crate) async fn run(
@@ -56,7 +60,8 @@ pub(crate) async fn run(
             checks.extend(github(&settings).await);
             checks.push(api(&settings).await);
             if let Some(endpoint) = &settings.aws_endpoint {
-                let message = format!("aws.endpoint_url is {endpoint}; no worker of this build uses AWS");
+                let message =
+                    format!("aws.endpoint_url is {endpoint}; no worker of this build uses AWS");
                 checks.push(check("aws", Verdict::NotConfigured, message));
             }
         }
@@ -83,13 +88,21 @@ pub(crate) async fn run(
         })
         .collect();
     output.json(&json!({ "healthy": healthy, "checks": found }));
-    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Names every secret that is missing, by its key in the secrets contract and by its setting.
 fn secrets(settings: &Settings) -> Vec<Check> {
     let missing = |name, key: &str, setting: &str| {
-        check(name, Verdict::NotConfigured, format!("{key} is missing; set {setting}"))
+        check(
+            name,
+            Verdict::NotConfigured,
+            format!("{key} is missing; set {setting}"),
+        )
     };
     let mut checks = Vec::new();
     if settings.github.is_none() {
@@ -107,10 +120,18 @@ fn secrets(settings: &Settings) -> Vec<Check> {
         ));
     }
     if settings.gateway.tokens.is_empty() {
-        checks.push(missing("secrets", "afu9/mcp: tokens", "AFU9_GATEWAY__TOKENS"));
+        checks.push(missing(
+            "secrets",
+            "afu9/mcp: tokens",
+            "AFU9_GATEWAY__TOKENS",
+        ));
     }
     if settings.database.is_none() {
-        checks.push(missing("secrets", "afu9/database: url", "AFU9_DATABASE__URL"));
+        checks.push(missing(
+            "secrets",
+            "afu9/database: url",
+            "AFU9_DATABASE__URL",
+        ));
     }
     checks
 }
@@ -133,14 +154,21 @@ async fn nats(settings: &Settings) -> Vec<Check> {
         Err(error) => check("nats", Verdict::Error, afu9_broker::error::chain(&error)),
     };
     let topology = match broker.inspect_topology().await {
-        Err(error) => check("topology", Verdict::Error, afu9_broker::error::chain(&error)),
+        Err(error) => check(
+            "topology",
+            Verdict::Error,
+            afu9_broker::error::chain(&error),
+        ),
         Ok(report) if report.missing.is_empty() && report.drift.is_empty() => {
             check("topology", Verdict::Ok, "every stream is as configured")
         }
         Ok(report) if report.drift.is_empty() => check(
             "topology",
             Verdict::Warning,
-            format!("missing, created when a role starts: {}", report.missing.join(", ")),
+            format!(
+                "missing, created when a role starts: {}",
+                report.missing.join(", ")
+            ),
         ),
         Ok(report) => {
             let drift: Vec<String> = report.drift.iter().map(ToString::to_string).collect();
@@ -152,23 +180,34 @@ async fn nats(settings: &Settings) -> Vec<Check> {
 
 async fn database(settings: &Settings) -> Check {
     let Some(database) = &settings.database else {
-        return check("database", Verdict::NotConfigured, "history is kept in the stream only");
+        return check(
+            "database",
+            Verdict::NotConfigured,
+            "history is kept in the stream only",
+        );
     };
     let checked = match role::store(database) {
-        Ok(store) => store.check().await.map_err(|error| afu9_broker::error::chain(&error)),
+        Ok(store) => store
+            .check()
+            .await
+            .map_err(|error| afu9_broker::error::chain(&error)),
         Err(error) => Err(format!("{error:#}")),
     };
     match checked {
-        Ok(latency) => {
-            check("database", Verdict::Ok, format!("answers in {} ms", latency.as_millis()))
-        }
+        Ok(latency) => check(
+            "database",
+            Verdict::Ok,
+            format!("answers in {} ms", latency.as_millis()),
+        ),
         Err(error) => check("database", Verdict::Error, error),
     }
 }
 
 async fn github(settings: &Settings) -> Vec<Check> {
     use afu9_schemas::message::DependencyStatus;
-    let Some(github) = &settings.github else { return Vec::new() };
+    let Some(github) = &settings.github else {
+        return Vec::new();
+    };
     let github = match role::github(github) {
         Ok(github) => github,
         Err(error) => return vec![check("github", Verdict::Error, format!("{error:#}"))],
@@ -184,9 +223,15 @@ async fn github(settings: &Settings) -> Vec<Check> {
                 DependencyStatus::Error => Verdict::Error,
                 DependencyStatus::NotConfigured => Verdict::NotConfigured,
             };
-            let latency = found.latency_ms.map_or_else(String::new, |ms| format!("{ms} ms"));
+            let latency = found
+                .latency_ms
+                .map_or_else(String::new, |ms| format!("{ms} ms"));
             let message = found.message.unwrap_or(latency);
-            let name = if found.name == "github_api" { "github_api" } else { "authentication" };
+            let name = if found.name == "github_api" {
+                "github_api"
+            } else {
+                "authentication"
+            };
             check(name, verdict, message)
         })
         .collect()
@@ -200,7 +245,11 @@ async fn api(settings: &Settings) -> Check {
     match client.get("/api/health").await {
         Ok(health) => {
             let version = health["version"].as_str().unwrap_or("unknown");
-            check("api", Verdict::Ok, format!("version {version} at {}", client.url()))
+            check(
+                "api",
+                Verdict::Ok,
+                format!("version {version} at {}", client.url()),
+            )
         }
         // A machine that only runs a worker has none.
         Err(error) => check("api", Verdict::Warning, error.to_string()),

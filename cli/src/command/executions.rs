@@ -16,7 +16,11 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let client = Client::new(&settings.api)?;
     match command {
-        Executions::Ls { status, workflow, limit } => {
+        Executions::Ls {
+            status,
+            workflow,
+            limit,
+        } => {
             let mut query = vec![("limit", limit.to_string())];
             query.extend(status.map(|status| ("status", status)));
             query.extend(workflow.map(|workflow| ("workflow", workflow)));
@@ -56,7 +60,17 @@ fn list(found: &Value, output: Output) {
             ]
         })
         .collect();
-    output.table(&["ID", "WORKFLOW", "STATUS", "STARTED", "TOOK", "TRIGGERED BY"], &rows);
+    output.table(
+        &[
+            "ID",
+            "WORKFLOW",
+            "STATUS",
+            "STARTED",
+            "TOOK",
+            "TRIGGERED BY",
+        ],
+        &rows,
+    );
     if found["incomplete"] == true {
         output.text("some partitions did not answer; live executions may be missing");
     }
@@ -73,7 +87,11 @@ fn show(found: &Value, output: Output) {
         output.status(text("status")),
         duration(&execution["durationMs"]),
     ));
-    output.text(format!("started {} by {}", text("startedAt"), text("triggeredBy")));
+    output.text(format!(
+        "started {} by {}",
+        text("startedAt"),
+        text("triggeredBy")
+    ));
     if let Some(message) = execution["error"]["message"].as_str() {
         output.text(format!("{} {message}", output.paint(Tone::Bad, "error:")));
     }
@@ -108,7 +126,10 @@ pub(crate) fn step_line(step: &Value, output: Output) -> String {
     if retries > 0 {
         line.push_str(&format!("  {retries} retries"));
     }
-    if let Some(message) = step["error"]["message"].as_str().filter(|_| status != "completed") {
+    if let Some(message) = step["error"]["message"]
+        .as_str()
+        .filter(|_| status != "completed")
+    {
         line.push_str(&format!("  {message}"));
     }
     line

@@ -38,9 +38,17 @@ pub(crate) async fn run(run: Run, settings: &Settings, output: Output) -> anyhow
     if let Some(repository) = run.repository {
         body["repository"] = Value::String(repository);
     }
-    let started = client.post(&format!("/api/workflows/{name}/trigger"), &body).await?;
-    let id = started["executionId"].as_str().context("the gateway gave no execution id")?;
-    output.text(format!("{name} v{}  {}", applied["version"], output.paint(Tone::Quiet, id)));
+    let started = client
+        .post(&format!("/api/workflows/{name}/trigger"), &body)
+        .await?;
+    let id = started["executionId"]
+        .as_str()
+        .context("the gateway gave no execution id")?;
+    output.text(format!(
+        "{name} v{}  {}",
+        applied["version"],
+        output.paint(Tone::Quiet, id)
+    ));
     output.json(&json!({ "event": "started", "executionId": id, "workflow": name }));
     follow(&client, id, Duration::from_secs(run.wait), output).await
 }
@@ -142,10 +150,18 @@ mod tests {
 
     #[test]
     fn inputs_are_json_where_they_can_be() {
-        let arguments =
-            ["n=7", "name=seven", "list=[1,2]", r#"{"n": 8, "more": true}"#].map(str::to_owned);
+        let arguments = [
+            "n=7",
+            "name=seven",
+            "list=[1,2]",
+            r#"{"n": 8, "more": true}"#,
+        ]
+        .map(str::to_owned);
         let input = input(&arguments).expect("valid");
-        assert_eq!(input, json!({"n": 8, "name": "seven", "list": [1, 2], "more": true}));
+        assert_eq!(
+            input,
+            json!({"n": 8, "name": "seven", "list": [1, 2], "more": true})
+        );
         assert!(super::input(&["nonsense".to_owned()]).is_err());
         assert!(super::input(&["{broken".to_owned()]).is_err());
         assert!(super::input(&["@/no/such/file".to_owned()]).is_err());

@@ -39,8 +39,8 @@ pub(crate) struct Source {
 
 /// Reads and compiles a file.
 pub(crate) fn read(file: &Path) -> anyhow::Result<Source> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let compiled = compile(&text, ReadOptions::default());
     Ok(Source { text, compiled })
 }
@@ -142,6 +142,9 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<ExitCode> {
             ]
         })
         .collect();
-    output.table(&["NAME", "VERSION", "ENABLED", "LAST RUN", "DESCRIPTION"], &rows);
+    output.table(
+        &["NAME", "VERSION", "ENABLED", "LAST RUN", "DESCRIPTION"],
+        &rows,
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -22,7 +22,8 @@ use crate::output::{Output, Tone};
 use crate::settings::{DatabaseSettings, GithubAuth, GithubSettings, Settings, worker_kind};
 
 /// A role that was built: give it the token by which it is told to end.
-pub(crate) type Built = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>>>;
+pub(crate) type Built =
+    Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>>>;
 
 /// Builds `roles`.
 pub(crate) async fn build(
@@ -57,7 +58,10 @@ pub(crate) async fn build(
 
 async fn connect(settings: &Settings, name: &str) -> anyhow::Result<Broker> {
     let mut broker = Broker::connect(settings.broker(&format!("afu9-{name}"))).await?;
-    broker.ensure_topology().await.context("cannot prepare JetStream")?;
+    broker
+        .ensure_topology()
+        .await
+        .context("cannot prepare JetStream")?;
     Ok(broker)
 }
 
@@ -74,7 +78,9 @@ async fn orchestrator(settings: &Settings) -> anyhow::Result<Built> {
         "orchestrator built"
     );
     let orchestrator = Orchestrator::new(broker, config);
-    Ok(Box::new(|shutdown| Box::pin(async { Ok(orchestrator.run(shutdown).await?) })))
+    Ok(Box::new(|shutdown| {
+        Box::pin(async { Ok(orchestrator.run(shutdown).await?) })
+    }))
 }
 
 fn worker_kinds(
@@ -113,7 +119,11 @@ async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> 
     let broker = connect(settings, &format!("worker-{kind}")).await?;
     let host = host();
     // Unique among live workers, and still readable: kind, host, and a few random letters.
-    let short: String = host.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
+    let short: String = host
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(24)
+        .collect();
     let random = Uuid::new_v4().simple().to_string();
     let worker = WorkerId::new(format!("{kind}-{short}-{}", &random[..8]))?;
     let config = runtime::Config {
@@ -139,7 +149,9 @@ async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> 
         "test" => Worker::new(broker, test::toolbox(), config),
         other => bail!("there is no worker of kind `{other}` in this build"),
     };
-    Ok(Box::new(|shutdown| Box::pin(async { Ok(worker.run(shutdown).await?) })))
+    Ok(Box::new(|shutdown| {
+        Box::pin(async { Ok(worker.run(shutdown).await?) })
+    }))
 }
 
 fn host() -> String {
@@ -153,7 +165,9 @@ async fn projector(settings: &Settings, database: &DatabaseSettings) -> anyhow::
     let store = store(database)?;
     let source = projector::StreamSource::new(broker);
     let projector = Projector::new(projector::Config::default(), store, source);
-    Ok(Box::new(|shutdown| Box::pin(async { Ok(projector.run(shutdown).await?) })))
+    Ok(Box::new(|shutdown| {
+        Box::pin(async { Ok(projector.run(shutdown).await?) })
+    }))
 }
 
 async fn gateway(settings: Settings, dev: bool, output: Output) -> anyhow::Result<Built> {
@@ -163,36 +177,57 @@ async fn gateway(settings: Settings, dev: bool, output: Output) -> anyhow::Resul
     let mut config = afu9_gateway::Config::new(listen, env!("CARGO_PKG_VERSION"));
     config.allow_test_kind = settings.worker.allow_test_kind;
     config.webhook_secrets = settings.gateway.webhook_secrets;
-    config.tokens =
-        settings.gateway.tokens.iter().map(|text| token(text)).collect::<anyhow::Result<_>>()?;
+    config.tokens = settings
+        .gateway
+        .tokens
+        .iter()
+        .map(|text| token(text))
+        .collect::<anyhow::Result<_>>()?;
     if let Some(text) = &settings.gateway.routes {
         config.routes = afu9_gateway::routes_from_toml(text).map_err(|mistakes| {
             let lines: Vec<String> = mistakes.iter().map(|m| format!("\n  - {m}")).collect();
-            anyhow!("the routes file has {} mistake(s){}", mistakes.len(), lines.concat())
+            anyhow!(
+                "the routes file has {} mistake(s){}",
+                mistakes.len(),
+                lines.concat()
+            )
         })?;
     }
     if dev && config.tokens.is_empty() {
         let token = format!("afu9_{}", Uuid::new_v4().simple());
-        output.text(format!("API token for this run: {}", output.paint(Tone::Good, &token)));
+        output.text(format!(
+            "API token for this run: {}",
+            output.paint(Tone::Good, &token)
+        ));
         let token = SecretString::from(token);
-        config.tokens.push(TokenConfig::new("dev", vec![Scope::Admin], &token));
+        config
+            .tokens
+            .push(TokenConfig::new("dev", vec![Scope::Admin], &token));
     }
     let mistakes = config.mistakes();
     if !mistakes.is_empty() {
-        bail!("the gateway's configuration has mistakes: {}", mistakes.join("; "));
+        bail!(
+            "the gateway's configuration has mistakes: {}",
+            mistakes.join("; ")
+        );
     }
     for gap in config.gaps() {
         tracing::warn!(gap, "gateway configuration has a gap");
     }
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    let address = listener.local_addr().context("the listener has no address")?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener
+        .local_addr()
+        .context("the listener has no address")?;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "the gateway is reachable from other machines");
     }
     tracing::info!(%address, database = store.is_some(), "gateway built");
     let gateway = Gateway::new(config, broker, store);
-    Ok(Box::new(|shutdown| Box::pin(async { Ok(gateway.run(listener, shutdown).await?) })))
+    Ok(Box::new(|shutdown| {
+        Box::pin(async { Ok(gateway.run(listener, shutdown).await?) })
+    }))
 }
 
 /// `name:scope+scope:sha256 of the token in hex`.
@@ -210,7 +245,11 @@ fn token(text: &str) -> anyhow::Result<TokenConfig> {
     let mut sha256 = [0; 32];
     hex::decode_to_slice(hash, &mut sha256)
         .map_err(|_| anyhow!("gateway.tokens: the hash of token `{name}` is not 64 hex digits"))?;
-    Ok(TokenConfig { name: name.to_owned(), scopes, sha256 })
+    Ok(TokenConfig {
+        name: name.to_owned(),
+        scopes,
+        sha256,
+    })
 }
 
 /// The database, which is connected to when it is first needed.
@@ -227,11 +266,18 @@ pub(crate) fn github(settings: &GithubSettings) -> anyhow::Result<Github> {
     use afu9_workers::github::{Auth, Config};
     let auth = match &settings.auth {
         GithubAuth::Token(token) => Auth::Token(token.clone()),
-        GithubAuth::App { app_id, private_key, installation_id } => Auth::App {
+        GithubAuth::App {
+            app_id,
+            private_key,
+            installation_id,
+        } => Auth::App {
             app_id: *app_id,
             private_key_pem: private_key.clone(),
             installation_id: *installation_id,
         },
     };
-    Ok(Github::new(&Config { base_url: settings.base_url.clone(), auth })?)
+    Ok(Github::new(&Config {
+        base_url: settings.base_url.clone(),
+        auth,
+    })?)
 }

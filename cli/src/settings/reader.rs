@@ -50,8 +50,11 @@ impl Reader {
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Self {
-        let mut reader =
-            Self { found: BTreeMap::new(), known: BTreeSet::new(), mistakes: Vec::new() };
+        let mut reader = Self {
+            found: BTreeMap::new(),
+            known: BTreeSet::new(),
+            mistakes: Vec::new(),
+        };
         if let Some(file) = file {
             reader.read_file(file);
         }
@@ -82,7 +85,11 @@ impl Reader {
 
     fn read_table(&mut self, prefix: &str, table: &toml::Table, file: &Path) {
         for (key, value) in table {
-            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let path = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             let origin = format!("{path} in {}", file.display());
             match value {
                 toml::Value::Table(inner) => self.read_table(&path, inner, file),
@@ -90,7 +97,10 @@ impl Reader {
                 toml::Value::Array(items) => {
                     let texts: Vec<String> = items
                         .iter()
-                        .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+                        .map(|item| {
+                            item.as_str()
+                                .map_or_else(|| item.to_string(), str::to_owned)
+                        })
                         .collect();
                     self.add(path, texts.join(","), origin);
                 }
@@ -136,7 +146,8 @@ impl Reader {
         match std::fs::read_to_string(&found.value) {
             Ok(content) => Some(content),
             Err(error) => {
-                self.mistakes.push(format!("{}: {}: {error}", found.origin, found.value));
+                self.mistakes
+                    .push(format!("{}: {}: {error}", found.origin, found.value));
                 None
             }
         }
@@ -153,15 +164,24 @@ impl Reader {
         let found = self.take(path)?;
         let parsed = parse(found.value.trim());
         if parsed.is_none() {
-            self.mistakes.push(format!("{}: `{}` is not {expected}", found.origin, found.value));
+            self.mistakes.push(format!(
+                "{}: `{}` is not {expected}",
+                found.origin, found.value
+            ));
         }
         parsed
     }
 
     pub(crate) fn number(&mut self, path: &str, min: u64, max: u64) -> Option<u64> {
-        self.parsed(path, &format!("a whole number from {min} to {max}"), |text| {
-            text.parse::<u64>().ok().filter(|number| (min..=max).contains(number))
-        })
+        self.parsed(
+            path,
+            &format!("a whole number from {min} to {max}"),
+            |text| {
+                text.parse::<u64>()
+                    .ok()
+                    .filter(|number| (min..=max).contains(number))
+            },
+        )
     }
 
     pub(crate) fn millis(&mut self, path: &str, min: u64, max: u64) -> Option<Duration> {
@@ -175,7 +195,10 @@ impl Reader {
     pub(crate) fn choice<T: Copy>(&mut self, path: &str, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         self.parsed(path, &format!("one of {}", names.join(", ")), |text| {
-            choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+            choices
+                .iter()
+                .find(|(name, _)| *name == text)
+                .map(|(_, value)| *value)
         })
     }
 
@@ -183,7 +206,11 @@ impl Reader {
     pub(crate) fn list(&mut self, path: &str) -> Option<Vec<String>> {
         let text = self.text(path)?;
         Some(
-            text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            text.split(',')
+                .map(str::trim)
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+                .collect(),
         )
     }
 
@@ -198,15 +225,28 @@ impl Reader {
                 .collect::<Vec<_>>()
                 .join(", ");
             let hint = if near.is_empty() {
-                let sections: BTreeSet<&str> =
-                    self.known.iter().filter_map(|known| known.split('.').next()).collect();
-                format!("sections are {}", sections.into_iter().collect::<Vec<_>>().join(", "))
+                let sections: BTreeSet<&str> = self
+                    .known
+                    .iter()
+                    .filter_map(|known| known.split('.').next())
+                    .collect();
+                format!(
+                    "sections are {}",
+                    sections.into_iter().collect::<Vec<_>>().join(", ")
+                )
             } else {
                 format!("known here: {near}")
             };
-            self.mistakes.push(format!("{}: there is no setting `{path}`; {hint}", found.origin));
+            self.mistakes.push(format!(
+                "{}: there is no setting `{path}`; {hint}",
+                found.origin
+            ));
         }
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Mistakes(self.mistakes))
+        }
     }
 }
 
@@ -240,17 +280,26 @@ mod tests {
         assert_eq!(reader.number("worker.slots", 1, 10), None);
         let mistakes = reader.finish().expect_err("three mistakes").0;
         assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-        assert!(mistakes.iter().any(|m| m.contains("AFU9_NATS__ULR") && m.contains("nats.url")));
+        assert!(
+            mistakes
+                .iter()
+                .any(|m| m.contains("AFU9_NATS__ULR") && m.contains("nats.url"))
+        );
     }
 
     #[test]
     fn the_environment_wins_over_the_file() {
         let file = std::env::temp_dir().join(format!("afu9-reader-{}.toml", std::process::id()));
         std::fs::write(&file, "[nats]\nurl = \"nats://file\"\nreplicas = 3\n").expect("written");
-        let mut reader =
-            Reader::new(Some(&file), environment(&[("AFU9_NATS__URL", "nats://environment")]));
+        let mut reader = Reader::new(
+            Some(&file),
+            environment(&[("AFU9_NATS__URL", "nats://environment")]),
+        );
         std::fs::remove_file(&file).expect("removed");
-        assert_eq!(reader.text("nats.url").as_deref(), Some("nats://environment"));
+        assert_eq!(
+            reader.text("nats.url").as_deref(),
+            Some("nats://environment")
+        );
         assert_eq!(reader.number("nats.replicas", 1, 3), Some(3));
         reader.finish().expect("nothing is left");
     }

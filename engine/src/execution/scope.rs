@@ -10,6 +10,10 @@ use super::Execution;
 use crate::expression::Scope;
 use crate::workflow::Workflow;
 
+/// What `${repo.default_branch}` is where the trigger did not know it: GitHub's own default, which
+/// history shows too.
+const DEFAULT_BRANCH: &str = "main";
+
 pub(super) struct ExecutionScope<'a> {
     execution: &'a Execution,
     workflow: &'a Workflow,
@@ -17,7 +21,10 @@ pub(super) struct ExecutionScope<'a> {
 
 impl Execution {
     pub(super) fn scope<'a>(&'a self, workflow: &'a Workflow) -> ExecutionScope<'a> {
-        ExecutionScope { execution: self, workflow }
+        ExecutionScope {
+            execution: self,
+            workflow,
+        }
     }
 
     /// Every assigned name with the output of the last completed step that assigns it. An output
@@ -26,10 +33,15 @@ impl Execution {
         let mut output = Map::new();
         let mut bytes = 0;
         for (step, state) in workflow.definition.steps.iter().zip(&self.steps) {
-            let (Some(name), Some(value)) = (&step.assign, &state.output) else { continue };
+            let (Some(name), Some(value)) = (&step.assign, &state.output) else {
+                continue;
+            };
             let size = json_size(value);
             if bytes + size > MAX_INLINE_BYTES {
-                output.insert(name.clone(), json!({ "$omitted": { "step": step.name, "bytes": size } }));
+                output.insert(
+                    name.clone(),
+                    json!({ "$omitted": { "step": step.name, "bytes": size } }),
+                );
             } else {
                 bytes += size;
                 output.insert(name.clone(), value.clone());
@@ -48,7 +60,10 @@ impl Scope for ExecutionScope<'_> {
                 let mut repo = Map::new();
                 repo.insert("owner".to_owned(), json!(repository.owner));
                 repo.insert("name".to_owned(), json!(repository.name));
-                let branch = repository.default_branch.as_deref().unwrap_or(DEFAULT_BRANCH);
+                let branch = repository
+                    .default_branch
+                    .as_deref()
+                    .unwrap_or(DEFAULT_BRANCH);
                 repo.insert("default_branch".to_owned(), json!(branch));
                 Cow::Owned(Value::Object(repo))
             }),
@@ -82,7 +97,13 @@ impl<'a> ExecutionScope<'a> {
 
     fn ended_steps(&self) -> Value {
         let mut steps = Map::new();
-        for (step, state) in self.workflow.definition.steps.iter().zip(&self.execution.steps) {
+        for (step, state) in self
+            .workflow
+            .definition
+            .steps
+            .iter()
+            .zip(&self.execution.steps)
+        {
             if !state.status.is_terminal() {
                 continue;
             }
@@ -92,7 +113,10 @@ impl<'a> ExecutionScope<'a> {
                 entry.insert("output".to_owned(), output.clone());
             }
             if let Some(error) = &state.error {
-                entry.insert("error".to_owned(), json!({ "code": error.code, "message": error.message }));
+                entry.insert(
+                    "error".to_owned(),
+                    json!({ "code": error.code, "message": error.message }),
+                );
             }
             steps.insert(step.name.clone(), Value::Object(entry));
         }

@@ -66,7 +66,10 @@ impl Execution {
             input,
             output,
             error: self.error.clone(),
-            repository: self.repository.as_ref().map(|r| format!("{}/{}", r.owner, r.name)),
+            repository: self
+                .repository
+                .as_ref()
+                .map(|r| format!("{}/{}", r.owner, r.name)),
             steps,
             truncated,
         }

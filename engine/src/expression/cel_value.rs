@@ -39,7 +39,9 @@ pub(super) fn to_json(value: &Cel) -> Result<Value, String> {
 
 fn at_depth(value: &Cel, depth: usize) -> Result<Value, String> {
     if depth > MAX_DEPTH {
-        return Err(format!("its value is nested deeper than {MAX_DEPTH} levels"));
+        return Err(format!(
+            "its value is nested deeper than {MAX_DEPTH} levels"
+        ));
     }
     Ok(match value {
         Cel::Null => Value::Null,
@@ -50,9 +52,12 @@ fn at_depth(value: &Cel, depth: usize) -> Result<Value, String> {
             .map(Value::Number)
             .ok_or("its value is not a finite number")?,
         Cel::String(text) => Value::String(text.as_ref().clone()),
-        Cel::List(items) => {
-            Value::Array(items.iter().map(|item| at_depth(item, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        Cel::List(items) => Value::Array(
+            items
+                .iter()
+                .map(|item| at_depth(item, depth + 1))
+                .collect::<Result<_, _>>()?,
+        ),
         Cel::Map(map) => {
             let mut fields = map
                 .map
@@ -62,7 +67,12 @@ fn at_depth(value: &Cel, depth: usize) -> Result<Value, String> {
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(fields.into_iter().collect())
         }
-        other => return Err(format!("its value is a {}, which JSON cannot hold", other.type_of())),
+        other => {
+            return Err(format!(
+                "its value is a {}, which JSON cannot hold",
+                other.type_of()
+            ));
+        }
     })
 }
 

@@ -47,7 +47,10 @@ impl Path {
                 return None;
             }
         }
-        Some(Self { root: root.to_owned(), segments })
+        Some(Self {
+            root: root.to_owned(),
+            segments,
+        })
     }
 
     /// The root name.
@@ -62,16 +65,17 @@ impl Path {
 
     /// The value at the path, or a description of the first part that is not there.
     pub(super) fn resolve(&self, scope: &dyn Scope) -> Result<Value, String> {
-        let root = scope.root(&self.root).ok_or_else(|| format!("`{}`", self.root))?;
+        let root = scope
+            .root(&self.root)
+            .ok_or_else(|| format!("`{}`", self.root))?;
         let mut value: &Value = &root;
         for (depth, segment) in self.segments.iter().enumerate() {
             let next = match segment {
                 Segment::Field(name) => value.get(name.as_str()),
                 Segment::Index(index) => value.get(*index),
             };
-            value = next.ok_or_else(|| {
-                format!("{} in `{}`", describe(segment), self.prefix(depth))
-            })?;
+            value =
+                next.ok_or_else(|| format!("{} in `{}`", describe(segment), self.prefix(depth)))?;
         }
         Ok(value.clone())
     }
@@ -102,7 +106,9 @@ fn identifier(text: &str) -> Option<(&str, &str)> {
     let length = text
         .bytes()
         .enumerate()
-        .take_while(|(at, b)| b.is_ascii_alphabetic() || *b == b'_' || (*at > 0 && b.is_ascii_digit()))
+        .take_while(|(at, b)| {
+            b.is_ascii_alphabetic() || *b == b'_' || (*at > 0 && b.is_ascii_digit())
+        })
         .count();
     (length > 0).then(|| text.split_at(length))
 }

@@ -65,11 +65,15 @@ impl Template {
                 let fields: Vec<(String, Self)> = fields
                     .iter()
                     .map(|(name, field)| {
-                        let below = format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
+                        let below =
+                            format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
                         (name.clone(), Self::compile(field, &below, found))
                     })
                     .collect();
-                if fields.iter().all(|(_, field)| matches!(field, Self::Literal(_))) {
+                if fields
+                    .iter()
+                    .all(|(_, field)| matches!(field, Self::Literal(_)))
+                {
                     Self::Literal(value.clone())
                 } else {
                     Self::Object(fields)
@@ -111,9 +115,9 @@ impl Template {
     pub fn render(&self, scope: &dyn Scope) -> Result<Value, (String, EvalError)> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            Self::Whole(expression) => {
-                expression.evaluate(scope).map_err(|error| (String::new(), error))
-            }
+            Self::Whole(expression) => expression
+                .evaluate(scope)
+                .map_err(|error| (String::new(), error)),
             Self::Text(parts) => {
                 let mut text = String::new();
                 for part in parts {
@@ -134,8 +138,9 @@ impl Template {
             Self::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
-                    let value =
-                        item.render(scope).map_err(|(at, e)| (format!("[{index}]{at}"), e))?;
+                    let value = item
+                        .render(scope)
+                        .map_err(|(at, e)| (format!("[{index}]{at}"), e))?;
                     list.push(value);
                 }
                 Ok(Value::Array(list))
@@ -143,7 +148,9 @@ impl Template {
             Self::Object(fields) => {
                 let mut object = Map::new();
                 for (name, field) in fields {
-                    let value = field.render(scope).map_err(|(at, e)| (format!(".{name}{at}"), e))?;
+                    let value = field
+                        .render(scope)
+                        .map_err(|(at, e)| (format!(".{name}{at}"), e))?;
                     object.insert(name.clone(), value);
                 }
                 Ok(Value::Object(object))
@@ -205,10 +212,15 @@ fn compile_text(text: &str) -> Result<Template, Mistake> {
         offset += rest[..start].chars().count();
         let inside = &rest[start + 2..];
         let Some(end) = closing_brace(inside) else {
-            return Err(Mistake { offset, message: "`${` has no matching `}`".to_owned() });
+            return Err(Mistake {
+                offset,
+                message: "`${` has no matching `}`".to_owned(),
+            });
         };
-        let expression = Expression::compile(&inside[..end])
-            .map_err(|m| Mistake { offset: offset + 2 + m.offset, message: m.message })?;
+        let expression = Expression::compile(&inside[..end]).map_err(|m| Mistake {
+            offset: offset + 2 + m.offset,
+            message: m.message,
+        })?;
         parts.push(Part::Expression(expression));
         offset += 2 + inside[..=end].chars().count();
         rest = &inside[end + 1..];
@@ -275,8 +287,9 @@ mod tests {
 
     fn render(value: Value) -> Result<Value, (String, EvalError)> {
         let mut mistakes = Vec::new();
-        let template =
-            Template::compile(&value, "", &mut |path, m| mistakes.push((path.to_owned(), m)));
+        let template = Template::compile(&value, "", &mut |path, m| {
+            mistakes.push((path.to_owned(), m))
+        });
         assert_eq!(mistakes, [], "{value}");
         template.render(&scope())
     }
@@ -286,11 +299,26 @@ mod tests {
         assert_eq!(render(json!("${issue.number}")), Ok(json!(42)));
         assert_eq!(render(json!("${issue}")), Ok(scope().0["issue"].clone()));
         assert_eq!(render(json!("fix/${issue.number}")), Ok(json!("fix/42")));
-        assert_eq!(render(json!("${input.list}:${issue.nothing}")), Ok(json!("[1,2,3]:null")));
-        assert_eq!(render(json!("${input.items[0].name} ${input.items.0.name}")), Ok(json!("first first")));
-        assert_eq!(render(json!({"a": ["${input.n + 1}", 1]})), Ok(json!({"a": [8, 1]})));
-        assert_eq!(render(json!("${ {'a': {'b': '}'}} }")), Ok(json!({"a": {"b": "}"}})));
-        assert_eq!(render(json!("${input.list.map(x, x * 2)}")), Ok(json!([2, 4, 6])));
+        assert_eq!(
+            render(json!("${input.list}:${issue.nothing}")),
+            Ok(json!("[1,2,3]:null"))
+        );
+        assert_eq!(
+            render(json!("${input.items[0].name} ${input.items.0.name}")),
+            Ok(json!("first first"))
+        );
+        assert_eq!(
+            render(json!({"a": ["${input.n + 1}", 1]})),
+            Ok(json!({"a": [8, 1]}))
+        );
+        assert_eq!(
+            render(json!("${ {'a': {'b': '}'}} }")),
+            Ok(json!({"a": {"b": "}"}}))
+        );
+        assert_eq!(
+            render(json!("${input.list.map(x, x * 2)}")),
+            Ok(json!([2, 4, 6]))
+        );
     }
 
     #[test]
@@ -342,14 +370,22 @@ mod tests {
             assert_eq!(condition.holds(&scope()), Ok(expected), "{text}");
         }
         let number = compile_condition("${input.n + 1}").expect("valid");
-        assert_eq!(number.holds(&scope()).expect_err("not a bool").code(), "expression.invalid");
+        assert_eq!(
+            number.holds(&scope()).expect_err("not a bool").code(),
+            "expression.invalid"
+        );
         assert!(compile_condition("issue").is_err());
         assert!(compile_condition("${a} ${b}").is_err());
     }
 
     #[test]
     fn mistakes_are_found_at_compile_time_with_their_place() {
-        for (text, offset) in [("ab${", 2), ("ab${}", 4), ("${1 +}", 5), ("x ${issue.} y", 10)] {
+        for (text, offset) in [
+            ("ab${", 2),
+            ("ab${}", 4),
+            ("${1 +}", 5),
+            ("x ${issue.} y", 10),
+        ] {
             let mistake = compile_text(text).expect_err(text);
             assert!(mistake.offset.abs_diff(offset) <= 2, "{text}: {mistake:?}");
         }

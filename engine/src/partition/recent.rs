@@ -66,6 +66,8 @@ impl Recent {
     }
 
     pub(super) fn summaries(&self) -> impl Iterator<Item = ExecutionSummary> + '_ {
-        self.whole.values().map(|(execution, _)| execution.summary())
+        self.whole
+            .values()
+            .map(|(execution, _)| execution.summary())
     }
 }

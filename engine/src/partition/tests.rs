@@ -83,7 +83,12 @@ impl Simulation {
         let hash = DefinitionHash::of(source.as_bytes());
         let name = compiled.workflow.definition.name.clone();
         self.definitions.insert(hash, Arc::new(compiled.workflow));
-        WorkflowRef { id: WorkflowId::from_uuid(uuid(1)), name, version: 1, hash }
+        WorkflowRef {
+            id: WorkflowId::from_uuid(uuid(1)),
+            name,
+            version: 1,
+            hash,
+        }
     }
 
     fn append(&mut self, inputs: Vec<Input>) {
@@ -98,7 +103,13 @@ impl Simulation {
         let begin = usize::try_from(self.state.floor()).expect("small");
         for (index, (at, envelope)) in self.log.iter().enumerate().skip(begin) {
             let sequence = index as u64 + 1;
-            self.state.fold(sequence, *at, envelope.clone(), &self.definitions, &mut effects);
+            self.state.fold(
+                sequence,
+                *at,
+                envelope.clone(),
+                &self.definitions,
+                &mut effects,
+            );
         }
         for effect in effects {
             match effect {
@@ -124,7 +135,9 @@ impl Simulation {
 
     /// The world's answer to a job: decided by the job alone, so that every run gets the same.
     fn answer(&self, job: &Job) -> Input {
-        let fate = mix64(job.id.execution.hash64() ^ u64::from(job.id.step) << 8 ^ u64::from(job.id.attempt)) % 10;
+        let fate = mix64(
+            job.id.execution.hash64() ^ u64::from(job.id.step) << 8 ^ u64::from(job.id.attempt),
+        ) % 10;
         let error = |class| Outcome::Failed {
             error: StepError::new(class, "simulated", "told to fail"),
             retry_after_ms: None,
@@ -152,7 +165,10 @@ impl Simulation {
         let due = self.state.take_due(self.now, 100);
         let inputs: Vec<Input> = due
             .into_iter()
-            .map(|(execution, due)| Input { execution, kind: InputKind::Wake { due } })
+            .map(|(execution, due)| Input {
+                execution,
+                kind: InputKind::Wake { due },
+            })
             .collect();
         if !inputs.is_empty() {
             self.append(inputs);
@@ -244,14 +260,22 @@ impl Simulation {
                 .map(|(_, number)| *number)
                 .collect();
             let expected: Vec<u32> = (1..=u32::try_from(numbers.len()).expect("few")).collect();
-            assert_eq!(numbers, expected, "history without gaps, seed {}", self.seed);
+            assert_eq!(
+                numbers, expected,
+                "history without gaps, seed {}",
+                self.seed
+            );
             let ends = self.history.iter().filter(|((execution, _), event)| {
                 execution == id && matches!(event.kind, HistoryKind::ExecutionEnded(_))
             });
             assert_eq!(ends.count(), 1, "one end, seed {}", self.seed);
         }
         for job in self.dispatched.values() {
-            assert!(job.id.attempt <= 3, "attempts within the policy, seed {}", self.seed);
+            assert!(
+                job.id.attempt <= 3,
+                "attempts within the policy, seed {}",
+                self.seed
+            );
         }
     }
 }
@@ -265,7 +289,11 @@ fn start(workflow: &WorkflowRef) -> InputKind {
         workflow: workflow.clone(),
         input: json!({}),
         repository: None,
-        trigger: Trigger { kind: TriggerKind::Manual, by: "test".to_owned(), delivery: None },
+        trigger: Trigger {
+            kind: TriggerKind::Manual,
+            by: "test".to_owned(),
+            delivery: None,
+        },
         lane: Lane::Bulk,
         traceparent: None,
     }))
@@ -282,7 +310,10 @@ fn run(seed: u64, faults: bool) -> (Simulation, Vec<ExecutionId>) {
             let id = ExecutionId::from_uuid(uuid(
                 u128::from(seed % 64) << 96 | 7 << 76 | (index as u128) << 8 | copy,
             ));
-            let input = Input { execution: id, kind: start(&workflow) };
+            let input = Input {
+                execution: id,
+                kind: start(&workflow),
+            };
             simulation.append(vec![input.clone()]);
             if faults && simulation.dice.roll(3) == 0 {
                 simulation.append(vec![input]);
@@ -297,7 +328,10 @@ fn run(seed: u64, faults: bool) -> (Simulation, Vec<ExecutionId>) {
         let before = simulation.log.len();
         simulation.happen(faults);
         if !faults && simulation.log.len() == before {
-            let at = simulation.state.next_wake().expect("every live execution has a cause");
+            let at = simulation
+                .state
+                .next_wake()
+                .expect("every live execution has a cause");
             simulation.wake(at);
         }
     }
@@ -349,7 +383,10 @@ fn a_derived_id_is_not_run_twice_even_after_a_crash() {
     let mut simulation = Simulation::new(1);
     let workflow = simulation.workflow(WORKFLOWS[0]);
     let id = ExecutionId::derived("delivery 1");
-    simulation.append(vec![Input { execution: id, kind: start(&workflow) }]);
+    simulation.append(vec![Input {
+        execution: id,
+        kind: start(&workflow),
+    }]);
     while simulation.state.live() > 0 {
         simulation.happen(false);
         if simulation.jobs.is_empty() && simulation.state.live() > 0 {
@@ -360,7 +397,10 @@ fn a_derived_id_is_not_run_twice_even_after_a_crash() {
     simulation.checkpoint();
     simulation.crash();
     let events = simulation.history.len();
-    simulation.append(vec![Input { execution: id, kind: start(&workflow) }]);
+    simulation.append(vec![Input {
+        execution: id,
+        kind: start(&workflow),
+    }]);
     assert_eq!(simulation.state.live(), 0);
     assert_eq!(simulation.history.len(), events);
     assert_eq!(simulation.state.counters().duplicate_starts, 1);
@@ -372,7 +412,10 @@ fn an_execution_without_its_definition_fails_and_says_so() {
     let workflow = simulation.workflow(WORKFLOWS[0]);
     simulation.definitions.clear();
     let id = ExecutionId::derived("x");
-    simulation.append(vec![Input { execution: id, kind: start(&workflow) }]);
+    simulation.append(vec![Input {
+        execution: id,
+        kind: start(&workflow),
+    }]);
     assert_eq!(simulation.outcome(id).0, ExecutionStatus::Failed);
     let view = simulation.state.show(id).expect("still shown");
     assert_eq!(view.error.expect("a reason").code, "definition.missing");
@@ -385,10 +428,19 @@ fn an_attempt_whose_deadline_passes_is_retried_and_its_late_result_ignored() {
         "name: timed\nsteps:\n  - { name: a, tool: test.noop, timeoutMs: 1000, retry: { maxAttempts: 2, initialDelayMs: 100 } }\n",
     );
     let id = ExecutionId::from_uuid(uuid(7 << 76));
-    simulation.append(vec![Input { execution: id, kind: start(&workflow) }]);
+    simulation.append(vec![Input {
+        execution: id,
+        kind: start(&workflow),
+    }]);
     let late = simulation.jobs.remove(0);
-    assert_eq!(late.deadline.map(|at| at.since(late.dispatched_at)), Some(Duration::from_secs(1)));
-    let due = simulation.state.next_wake().expect("the attempt's deadline");
+    assert_eq!(
+        late.deadline.map(|at| at.since(late.dispatched_at)),
+        Some(Duration::from_secs(1))
+    );
+    let due = simulation
+        .state
+        .next_wake()
+        .expect("the attempt's deadline");
     simulation.wake(due);
     let due = simulation.state.next_wake().expect("the retry");
     simulation.wake(due);
@@ -399,8 +451,15 @@ fn an_attempt_whose_deadline_passes_is_retried_and_its_late_result_ignored() {
     }
     simulation.append(vec![done]);
     assert_eq!(simulation.state.counters().stale_results, 1);
-    assert_eq!(simulation.state.live(), 1, "it still waits for the second attempt");
-    let due = simulation.state.next_wake().expect("the second attempt's deadline");
+    assert_eq!(
+        simulation.state.live(),
+        1,
+        "it still waits for the second attempt"
+    );
+    let due = simulation
+        .state
+        .next_wake()
+        .expect("the second attempt's deadline");
     simulation.wake(due);
     assert_eq!(simulation.outcome(id).0, ExecutionStatus::Failed);
 }

@@ -45,7 +45,9 @@ pub(super) async fn follow(
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, Problem> {
     let kinds = kinds(parameters.kinds.as_deref())?;
-    let permit = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| overloaded())?;
+    let permit = Arc::clone(&app.streams)
+        .try_acquire_owned()
+        .map_err(|_| overloaded())?;
     let history = app.broker.follow_history().await.map_err(|error| {
         let error = afu9_broker::error::chain(&error);
         tracing::warn!(error, "history cannot be followed");
@@ -56,7 +58,13 @@ pub(super) async fn follow(
         )
     })?;
     let closing = app.closing.clone();
-    let follower = Follower { history, kinds, closing, opened: false, _permit: permit };
+    let follower = Follower {
+        history,
+        kinds,
+        closing,
+        opened: false,
+        _permit: permit,
+    };
     let body = stream::unfold(follower, |mut follower| async {
         let chunk = follower.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), follower))
@@ -70,16 +78,21 @@ pub(super) async fn follow(
 }
 
 fn kinds(text: Option<&str>) -> Result<Vec<&'static str>, Problem> {
-    let Some(text) = text else { return Ok(KINDS.to_vec()) };
+    let Some(text) = text else {
+        return Ok(KINDS.to_vec());
+    };
     text.split(',')
         .map(|name| {
-            KINDS.into_iter().find(|kind| *kind == name.trim()).ok_or_else(|| {
-                Problem::new(
-                    Kind::Malformed,
-                    "`kinds` names a kind of event that does not exist",
-                    format!("use one or more of {}", KINDS.join(", ")),
-                )
-            })
+            KINDS
+                .into_iter()
+                .find(|kind| *kind == name.trim())
+                .ok_or_else(|| {
+                    Problem::new(
+                        Kind::Malformed,
+                        "`kinds` names a kind of event that does not exist",
+                        format!("use one or more of {}", KINDS.join(", ")),
+                    )
+                })
         })
         .collect()
 }

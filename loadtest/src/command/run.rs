@@ -60,5 +60,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         super::Output::Json => report.to_json().to_string(),
     };
     writeln!(std::io::stdout(), "{text}").context("print the report")?;
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -48,7 +48,11 @@ impl Api {
             .header("content-type", "application/json")
             .timeout(TIMEOUT)
             .body(definition.to_string());
-        let response = self.authorised(request).send().await.context("reach AFU-9")?;
+        let response = self
+            .authorised(request)
+            .send()
+            .await
+            .context("reach AFU-9")?;
         if !response.status().is_success() {
             bail!("the workflow was refused: {}", text(response).await);
         }
@@ -83,8 +87,14 @@ impl Api {
 
     /// Opens the stream of ended executions.
     pub(super) async fn ended_executions(&self) -> Result<Response> {
-        let request = self.http.get(format!("{}/api/events?kinds=execution_ended", self.url));
-        let response = self.authorised(request).send().await.context("open the event stream")?;
+        let request = self
+            .http
+            .get(format!("{}/api/events?kinds=execution_ended", self.url));
+        let response = self
+            .authorised(request)
+            .send()
+            .await
+            .context("open the event stream")?;
         if !response.status().is_success() {
             bail!("the event stream was refused: {}", text(response).await);
         }

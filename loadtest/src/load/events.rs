@@ -37,14 +37,18 @@ pub(super) async fn follow(
     let ready = async {
         loop {
             let chunk = response.chunk().await.context("read the event stream")?;
-            let Some(chunk) = chunk else { bail!("the event stream ended at once") };
+            let Some(chunk) = chunk else {
+                bail!("the event stream ended at once")
+            };
             lines.add(&chunk)?;
             if lines.take_ready() {
                 return Ok(());
             }
         }
     };
-    tokio::time::timeout(READY_WITHIN, ready).await.context("the event stream is not ready")??;
+    tokio::time::timeout(READY_WITHIN, ready)
+        .await
+        .context("the event stream is not ready")??;
     let task = TaskTracker::new().spawn(async move {
         loop {
             while let Some(data) = lines.next_data() {

@@ -38,16 +38,25 @@ pub(super) struct RoleUsage {
 impl RoleUsage {
     /// Whether it is a part of AFU-9 itself.
     pub(super) fn is_afu9(&self) -> bool {
-        !matches!(self.role.as_str(), "nats-server" | "postgres" | "loadtest" | "simulated-github")
+        !matches!(
+            self.role.as_str(),
+            "nats-server" | "postgres" | "loadtest" | "simulated-github"
+        )
     }
 }
 
 impl Usage {
     pub(super) fn read() -> Self {
         let mut usage = Self::default();
-        let Ok(entries) = std::fs::read_dir("/proc") else { return usage };
+        let Ok(entries) = std::fs::read_dir("/proc") else {
+            return usage;
+        };
         for entry in entries.flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
                 continue;
             };
             if let Some(process) = read_process(&entry.path()) {
@@ -60,7 +69,10 @@ impl Usage {
     pub(super) fn since(&self, before: &Self) -> Vec<RoleUsage> {
         let mut roles: BTreeMap<&str, RoleUsage> = BTreeMap::new();
         for (pid, process) in &self.by_pid {
-            let earlier = before.by_pid.get(pid).map_or(Duration::ZERO, |earlier| earlier.cpu);
+            let earlier = before
+                .by_pid
+                .get(pid)
+                .map_or(Duration::ZERO, |earlier| earlier.cpu);
             let role = roles.entry(&process.role).or_insert_with(|| RoleUsage {
                 role: process.role.clone(),
                 processes: 0,
@@ -101,17 +113,25 @@ fn read_process(directory: &Path) -> Option<Process> {
 }
 
 fn role_of(arguments: &[String]) -> Option<String> {
-    let program = Path::new(arguments.first()?.split_whitespace().next()?).file_name()?.to_str()?;
+    let program = Path::new(arguments.first()?.split_whitespace().next()?)
+        .file_name()?
+        .to_str()?;
     match program {
         "afu9" => {
             const ROLES: [&str; 5] = ["dev", "orchestrator", "worker", "projector", "gateway"];
-            arguments[1..].iter().find(|argument| ROLES.contains(&argument.as_str())).cloned()
+            arguments[1..]
+                .iter()
+                .find(|argument| ROLES.contains(&argument.as_str()))
+                .cloned()
         }
         "nats-server" => Some("nats-server".to_owned()),
         // Postgres' own processes show as `postgres: writer` and the like.
         "postgres" | "postgres:" => Some("postgres".to_owned()),
         "afu9-loadtest" => Some(
-            if arguments.iter().any(|argument| argument == "simulate-github") {
+            if arguments
+                .iter()
+                .any(|argument| argument == "simulate-github")
+            {
                 "simulated-github"
             } else {
                 "loadtest"

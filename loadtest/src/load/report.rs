@@ -49,8 +49,12 @@ impl Report {
 
     /// Resident memory of all roles of AFU-9 together, in MiB.
     pub fn rss_mb(&self) -> f64 {
-        let bytes: u64 =
-            self.processes.iter().filter(|role| role.is_afu9()).map(|role| role.rss_bytes).sum();
+        let bytes: u64 = self
+            .processes
+            .iter()
+            .filter(|role| role.is_afu9())
+            .map(|role| role.rss_bytes)
+            .sum();
         bytes as f64 / 1024.0 / 1024.0
     }
 
@@ -97,7 +101,11 @@ impl fmt::Display for Report {
             Pace::Concurrency(concurrency) => format!("{concurrency} at a time"),
             Pace::Rate(rate) => format!("{rate} a second"),
         };
-        writeln!(f, "{} workflows of {} steps, {pace}", self.workflows, self.steps)?;
+        writeln!(
+            f,
+            "{} workflows of {} steps, {pace}",
+            self.workflows, self.steps
+        )?;
         writeln!(
             f,
             "completed  {} in {:.2} s: {:.0} workflows/s, {:.0} steps/s",

@@ -37,7 +37,10 @@ impl Owner {
         let floor = head.as_ref().map_or(0, |(head, _)| head.floor);
         let (state, definitions) = restore(&shared, partition, floor, segments).await?;
         let server = shared.broker.server_id();
-        let seen = head.as_ref().map(|(head, _)| head.work.clone()).unwrap_or_default();
+        let seen = head
+            .as_ref()
+            .map(|(head, _)| head.work.clone())
+            .unwrap_or_default();
         let restarted = head.as_ref().is_some_and(|(head, _)| head.server != server);
         if let Some((head, _)) = &head {
             let swept = store.sweep(head).await.map_err(failed)?;
@@ -45,8 +48,10 @@ impl Owner {
                 tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
             }
         }
-        let work: BTreeMap<_, _> =
-            seen.iter().map(|seen| (seen.kind.clone(), seen.sequence)).collect();
+        let work: BTreeMap<_, _> = seen
+            .iter()
+            .map(|seen| (seen.kind.clone(), seen.sequence))
+            .collect();
         let mut owner = Self {
             reader: LogReader::new(shared.broker.clone(), partition, floor),
             checkpointer: Checkpointer::new(

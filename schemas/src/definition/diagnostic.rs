@@ -32,8 +32,16 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.position.line, self.position.column, self.message)?;
-        if self.path.is_empty() { Ok(()) } else { write!(f, " (at {})", self.path) }
+        write!(
+            f,
+            "{}:{}: {}",
+            self.position.line, self.position.column, self.message
+        )?;
+        if self.path.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " (at {})", self.path)
+        }
     }
 }
 
@@ -53,20 +61,31 @@ struct Start {
 
 impl Positions {
     pub(super) fn insert(&mut self, path: String, position: Position, text_column: Option<usize>) {
-        self.starts.insert(path, Start { position, text_column });
+        self.starts.insert(
+            path,
+            Start {
+                position,
+                text_column,
+            },
+        );
     }
 
     /// Where the part at `path` begins; for a part that is not there, where its nearest parent does.
     pub fn of(&self, path: &str) -> Position {
-        self.start(path).map_or(Position::START, |start| start.position)
+        self.start(path)
+            .map_or(Position::START, |start| start.position)
     }
 
     /// Where character `offset` of the string at `path` is.
     pub fn inside(&self, path: &str, offset: usize) -> Position {
         match self.start(path) {
-            Some(Start { position, text_column: Some(column) }) => {
-                Position { line: position.line, column: column + offset }
-            }
+            Some(Start {
+                position,
+                text_column: Some(column),
+            }) => Position {
+                line: position.line,
+                column: column + offset,
+            },
             Some(start) => start.position,
             None => Position::START,
         }

@@ -42,7 +42,10 @@ pub(super) fn parse(source: &str) -> Result<Document, Diagnostic> {
             Event::StreamEnd => break,
             Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
             Event::DocumentStart(_) if root.is_some() => {
-                return Err(error_at(span, "a definition is one document, this is a second one"));
+                return Err(error_at(
+                    span,
+                    "a definition is one document, this is a second one",
+                ));
             }
             Event::DocumentStart(_) => {}
             event => root = Some(builder.node(event, span, "", 0)?),
@@ -86,7 +89,10 @@ impl<'input> Builder<'input> {
         depth: usize,
     ) -> Result<Value, Diagnostic> {
         if depth > MAX_DEPTH {
-            return Err(error_at(span, format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(error_at(
+                span,
+                format!("nested deeper than {MAX_DEPTH} levels"),
+            ));
         }
         self.count(1, span)?;
         let (value, anchor) = match event {
@@ -99,20 +105,22 @@ impl<'input> Builder<'input> {
                 (scalar(text.into_owned(), style), anchor)
             }
             Event::SequenceStart(anchor, _) => {
-                self.positions.insert(path.to_owned(), position(span.start), None);
+                self.positions
+                    .insert(path.to_owned(), position(span.start), None);
                 (self.sequence(path, depth)?, anchor)
             }
             Event::MappingStart(anchor, _) => {
-                self.positions.insert(path.to_owned(), position(span.start), None);
+                self.positions
+                    .insert(path.to_owned(), position(span.start), None);
                 (self.mapping(path, depth)?, anchor)
             }
             Event::Alias(anchor) => {
-                self.positions.insert(path.to_owned(), position(span.start), None);
-                let value = self
-                    .anchors
-                    .get(&anchor)
-                    .cloned()
-                    .ok_or_else(|| error_at(span, "alias of an anchor that is not complete yet"))?;
+                self.positions
+                    .insert(path.to_owned(), position(span.start), None);
+                let value =
+                    self.anchors.get(&anchor).cloned().ok_or_else(|| {
+                        error_at(span, "alias of an anchor that is not complete yet")
+                    })?;
                 self.count(nodes_in(&value), span)?;
                 return Ok(value);
             }
@@ -169,13 +177,19 @@ impl<'input> Builder<'input> {
         };
         let start = span.start.index() + quote;
         let in_source = self.source.get(start..)?.iter().take(text.chars().count());
-        in_source.copied().eq(text.chars()).then_some(position(span.start).column + quote)
+        in_source
+            .copied()
+            .eq(text.chars())
+            .then_some(position(span.start).column + quote)
     }
 
     fn count(&mut self, nodes: usize, span: Span) -> Result<(), Diagnostic> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err(error_at(span, format!("more than {MAX_NODES} values, aliases included")));
+            return Err(error_at(
+                span,
+                format!("more than {MAX_NODES} values, aliases included"),
+            ));
         }
         Ok(())
     }
@@ -224,8 +238,9 @@ fn number(text: &str) -> Option<Number> {
     if let Ok(integer) = unsigned.parse::<u64>() {
         return Some(Number::from(integer));
     }
-    let only_number_characters =
-        unsigned.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+    let only_number_characters = unsigned
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
     if !only_number_characters {
         return None;
     }
@@ -233,9 +248,16 @@ fn number(text: &str) -> Option<Number> {
 }
 
 fn position(marker: saphyr_parser::Marker) -> Position {
-    Position { line: marker.line().max(1), column: marker.col() + 1 }
+    Position {
+        line: marker.line().max(1),
+        column: marker.col() + 1,
+    }
 }
 
 fn error_at(span: Span, message: impl Into<String>) -> Diagnostic {
-    Diagnostic { position: position(span.start), path: String::new(), message: message.into() }
+    Diagnostic {
+        position: position(span.start),
+        path: String::new(),
+        message: message.into(),
+    }
 }

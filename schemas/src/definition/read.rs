@@ -56,14 +56,21 @@ pub fn read(source: &str, options: ReadOptions<'_>) -> Result<Read, Vec<Diagnost
         }]);
     }
     let document = document::parse(source).map_err(|mistake| vec![mistake])?;
-    let mut reader = Reader { positions: &document.positions, mistakes: document.duplicate_keys };
+    let mut reader = Reader {
+        positions: &document.positions,
+        mistakes: document.duplicate_keys,
+    };
     let definition = reader.definition(&document.value, options);
     let mut mistakes = reader.mistakes;
     match definition {
         Some(definition) if mistakes.is_empty() => {
             let mut value = document.value;
             value["name"] = Value::String(definition.name.clone());
-            Ok(Read { definition, value, positions: document.positions })
+            Ok(Read {
+                definition,
+                value,
+                positions: document.positions,
+            })
         }
         _ => {
             mistakes.sort_by_key(|mistake| mistake.position);
@@ -103,7 +110,12 @@ impl Reader<'_> {
         let description = self.optional_text(fields, "", "description");
         let (config, max_retries) = self.config(fields.get("config"));
         let steps = self.steps(fields.get("steps"), max_retries);
-        Some(Definition { name: name?, description, steps: steps?, config })
+        Some(Definition {
+            name: name?,
+            description,
+            steps: steps?,
+            config,
+        })
     }
 
     fn steps(&mut self, value: Option<&Value>, max_retries: Option<u32>) -> Option<Vec<Step>> {
@@ -121,7 +133,10 @@ impl Reader<'_> {
         if items.len() > MAX_STEPS {
             self.mistake(
                 "/steps",
-                format!("{} steps are too many, at most {MAX_STEPS} are accepted", items.len()),
+                format!(
+                    "{} steps are too many, at most {MAX_STEPS} are accepted",
+                    items.len()
+                ),
             );
             return None;
         }
@@ -145,8 +160,16 @@ impl Reader<'_> {
     }
 
     fn step(&mut self, value: &Value, path: &str, max_retries: Option<u32>) -> Option<Step> {
-        const KNOWN: &[&str] =
-            &["name", "tool", "params", "assign", "if", "condition", "retry", "timeoutMs"];
+        const KNOWN: &[&str] = &[
+            "name",
+            "tool",
+            "params",
+            "assign",
+            "if",
+            "condition",
+            "retry",
+            "timeoutMs",
+        ];
         let Some(fields) = value.as_object() else {
             self.mistake(path, "a step is an object with `name`, `tool` and `params`");
             return None;
@@ -193,7 +216,15 @@ impl Reader<'_> {
         let timeout = self
             .number(fields, path, "timeoutMs", MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
             .map(Duration::from_millis);
-        Some(Step { name: name?, tool: tool?, params: params?, assign, condition, retry, timeout })
+        Some(Step {
+            name: name?,
+            tool: tool?,
+            params: params?,
+            assign,
+            condition,
+            retry,
+            timeout,
+        })
     }
 
     fn tool(&mut self, fields: &Map<String, Value>, path: &str) -> Option<ToolName> {
@@ -227,7 +258,10 @@ impl Reader<'_> {
         const ROOTS: &[&str] = &["input", "repo", "steps", "execution"];
         let name = self.name(value, path, "assigned")?;
         if ROOTS.contains(&name.as_str()) {
-            self.mistake(path, format!("`{name}` is a root of expressions; choose another name"));
+            self.mistake(
+                path,
+                format!("`{name}` is a root of expressions; choose another name"),
+            );
             return None;
         }
         Some(name)
@@ -255,9 +289,13 @@ impl Reader<'_> {
     }
 
     fn config(&mut self, value: Option<&Value>) -> (Config, Option<u32>) {
-        let mut config =
-            Config { continue_on_error: false, timeout: DEFAULT_EXECUTION_TIMEOUT };
-        let Some(value) = value else { return (config, None) };
+        let mut config = Config {
+            continue_on_error: false,
+            timeout: DEFAULT_EXECUTION_TIMEOUT,
+        };
+        let Some(value) = value else {
+            return (config, None);
+        };
         let Some(fields) = value.as_object() else {
             self.mistake("/config", "`config` must be an object");
             return (config, None);
@@ -271,11 +309,19 @@ impl Reader<'_> {
             None => {}
             Some(Value::Bool(go_on)) => config.continue_on_error = *go_on,
             Some(_) => {
-                self.mistake("/config/continueOnError", "`continueOnError` must be true or false");
+                self.mistake(
+                    "/config/continueOnError",
+                    "`continueOnError` must be true or false",
+                );
             }
         }
-        if let Some(ms) = self.number(fields, "/config", "timeoutMs", MIN_TIMEOUT_MS, MAX_TIMEOUT_MS)
-        {
+        if let Some(ms) = self.number(
+            fields,
+            "/config",
+            "timeoutMs",
+            MIN_TIMEOUT_MS,
+            MAX_TIMEOUT_MS,
+        ) {
             config.timeout = Duration::from_millis(ms);
         }
         let max_retries = self
@@ -284,7 +330,12 @@ impl Reader<'_> {
         (config, max_retries)
     }
 
-    fn retry(&mut self, value: Option<&Value>, path: &str, max_retries: Option<u32>) -> RetryPolicy {
+    fn retry(
+        &mut self,
+        value: Option<&Value>,
+        path: &str,
+        max_retries: Option<u32>,
+    ) -> RetryPolicy {
         let mut policy = RetryPolicy::default();
         if let Some(retries) = max_retries {
             policy.max_attempts = retries + 1;
@@ -297,7 +348,13 @@ impl Reader<'_> {
         self.only_known(
             fields,
             path,
-            &["maxAttempts", "backoff", "backoffMultiplier", "initialDelayMs", "maxDelayMs"],
+            &[
+                "maxAttempts",
+                "backoff",
+                "backoffMultiplier",
+                "initialDelayMs",
+                "maxDelayMs",
+            ],
         );
         policy.max_attempts = RetryPolicy::default().max_attempts;
         if let Some(attempts) = self.number(fields, path, "maxAttempts", 1, MAX_ATTEMPTS) {
@@ -323,12 +380,17 @@ impl Reader<'_> {
                 ),
             }
         }
-        if let Some(ms) =
-            self.number(fields, path, "initialDelayMs", MIN_INITIAL_DELAY_MS, MAX_TIMEOUT_MS)
-        {
+        if let Some(ms) = self.number(
+            fields,
+            path,
+            "initialDelayMs",
+            MIN_INITIAL_DELAY_MS,
+            MAX_TIMEOUT_MS,
+        ) {
             policy.initial_delay = Duration::from_millis(ms);
         }
-        if let Some(ms) = self.number(fields, path, "maxDelayMs", MIN_MAX_DELAY_MS, MAX_TIMEOUT_MS) {
+        if let Some(ms) = self.number(fields, path, "maxDelayMs", MIN_MAX_DELAY_MS, MAX_TIMEOUT_MS)
+        {
             policy.max_delay = Duration::from_millis(ms);
         }
         policy
@@ -341,7 +403,10 @@ impl Reader<'_> {
             }
             let hint = tool::closest(key, known.iter().copied())
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            self.mistake(&format!("{path}/{key}"), format!("`{key}` is not known here{hint}"));
+            self.mistake(
+                &format!("{path}/{key}"),
+                format!("`{key}` is not known here{hint}"),
+            );
         }
     }
 
@@ -408,10 +473,16 @@ mod tests {
         let definition = read.definition;
         assert_eq!(definition.name, "issue_to_pr");
         assert_eq!(definition.config.timeout, Duration::from_secs(60));
-        assert_eq!(definition.steps[0].retry.max_attempts, 2, "config.maxRetries counts");
+        assert_eq!(
+            definition.steps[0].retry.max_attempts, 2,
+            "config.maxRetries counts"
+        );
         assert_eq!(definition.steps[1].retry.max_attempts, 5);
         assert_eq!(definition.steps[1].retry.backoff, Backoff::Linear);
-        assert_eq!(definition.steps[1].condition.as_deref(), Some("${issue.state === 'open'}"));
+        assert_eq!(
+            definition.steps[1].condition.as_deref(),
+            Some("${issue.state === 'open'}")
+        );
     }
 
     #[test]
@@ -420,21 +491,30 @@ mod tests {
         let json = r#"{"name": "w", "steps": [{"name": "a", "tool": "test.noop"}]}"#;
         let one = read(yaml, ReadOptions::default()).expect("valid yaml");
         let two = read(json, ReadOptions::default()).expect("valid json");
-        assert_eq!(super::super::hash(&one.value), super::super::hash(&two.value));
+        assert_eq!(
+            super::super::hash(&one.value),
+            super::super::hash(&two.value)
+        );
     }
 
     #[test]
     fn every_mistake_is_reported_with_its_place() {
         let source = "name: Wrong Name\nsteps:\n  - name: a\n    tool: github.getIsue\n    params: {}\n  - name: a\n    tool: test.noop\n    retry: { maxAttempts: 11 }\n    asign: x\nconfig:\n  timeoutMs: 5\n";
         let mistakes = read(source, ReadOptions::default()).expect_err("five mistakes");
-        let found: Vec<(usize, usize)> =
-            mistakes.iter().map(|m| (m.position.line, m.position.column)).collect();
+        let found: Vec<(usize, usize)> = mistakes
+            .iter()
+            .map(|m| (m.position.line, m.position.column))
+            .collect();
         assert_eq!(
             found,
             [(1, 7), (4, 11), (6, 11), (8, 27), (9, 12), (11, 14)],
             "{mistakes:#?}"
         );
-        assert!(mistakes[1].message.contains("github.getIssue"), "{}", mistakes[1]);
+        assert!(
+            mistakes[1].message.contains("github.getIssue"),
+            "{}",
+            mistakes[1]
+        );
         assert!(mistakes[4].message.contains("assign"), "{}", mistakes[4]);
     }
 
@@ -443,7 +523,11 @@ mod tests {
         let source = "name: w\nsteps:\n  - name: a\n    tool: github.getIssue\n    params:\n      owner: o\n      number: seven\n      nummer: 7\n";
         let mistakes = read(source, ReadOptions::default()).expect_err("three mistakes");
         let lines: Vec<usize> = mistakes.iter().map(|m| m.position.line).collect();
-        assert_eq!(lines, [6, 7, 8], "missing `repo`, wrong type, unknown: {mistakes:#?}");
+        assert_eq!(
+            lines,
+            [6, 7, 8],
+            "missing `repo`, wrong type, unknown: {mistakes:#?}"
+        );
     }
 
     #[test]
@@ -461,7 +545,13 @@ mod tests {
     fn a_name_may_come_from_outside() {
         let source = "steps:\n  - name: a\n    tool: test.noop\n";
         assert!(read(source, ReadOptions::default()).is_err());
-        let read = read(source, ReadOptions { name: Some("stored") }).expect("named");
+        let read = read(
+            source,
+            ReadOptions {
+                name: Some("stored"),
+            },
+        )
+        .expect("named");
         assert_eq!(read.definition.name, "stored");
         assert_eq!(read.value["name"], "stored");
     }

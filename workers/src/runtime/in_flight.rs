@@ -44,7 +44,10 @@ pub(super) struct Summary {
 
 impl InFlight {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, state: Mutex::default() }
+        Self {
+            capacity,
+            state: Mutex::default(),
+        }
     }
 
     /// Notes that a job begins; `None` if its execution was cancelled.
@@ -98,7 +101,11 @@ impl InFlight {
     pub(super) fn summary(&self) -> Summary {
         let state = self.lock();
         Summary {
-            running: state.running.values().map(|running| running.times as usize).sum(),
+            running: state
+                .running
+                .values()
+                .map(|running| running.times as usize)
+                .sum(),
             oldest_since: state.running.values().map(|running| running.since).min(),
             finished: state.finished,
             last_error: state.last_error.clone(),

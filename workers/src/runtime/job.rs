@@ -9,9 +9,9 @@ use afu9_schemas::message::{
     DeadLetter, DeadLetterReason, Input, InputKind, Job, JobResult, Outcome,
 };
 use afu9_schemas::{ErrorClass, StepError, Timestamp};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use futures::FutureExt;
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -48,7 +48,8 @@ pub(super) async fn run_message(shared: Shared, delivery: Delivery) {
             return;
         }
     };
-    let mut running: FuturesUnordered<_> = jobs.into_iter().map(|job| run_job(&shared, job)).collect();
+    let mut running: FuturesUnordered<_> =
+        jobs.into_iter().map(|job| run_job(&shared, job)).collect();
     let mut sign_of_life = tokio::time::interval(SIGN_OF_LIFE);
     sign_of_life.reset();
     let mut hand_back = false;
@@ -91,7 +92,11 @@ async fn run_job(shared: &Shared, job: Job) -> Answered {
             return Answered::HandBack;
         };
         if let Outcome::Failed { error, .. } = &outcome {
-            tracing::debug!(code = error.code, class = error.class.as_str(), "attempt failed");
+            tracing::debug!(
+                code = error.code,
+                class = error.class.as_str(),
+                "attempt failed"
+            );
         }
         let input = Input {
             execution: job.id.execution,
@@ -122,7 +127,9 @@ async fn outcome_of(shared: &Shared, job: &Job, started_at: Timestamp) -> Option
     let Some(token) = shared.in_flight.begin(job.id, started_at) else {
         return Some(failed(ToolError::cancelled().error));
     };
-    let timeout = job.deadline.map_or(shared.tool_timeout, |deadline| deadline.since(started_at));
+    let timeout = job
+        .deadline
+        .map_or(shared.tool_timeout, |deadline| deadline.since(started_at));
     let call = Call {
         job: job.id,
         idempotency_key: job.id.idempotency_key(),
@@ -169,31 +176,40 @@ async fn run_tool(shared: &Shared, job: &Job, call: Call) -> Result<Value, ToolE
     if json_size(&output) <= MAX_INLINE_BYTES {
         return Ok(output);
     }
-    let stored = shared.broker.put_artifact(output.to_string().as_bytes()).await;
-    stored.map(|artifact| artifact.to_value()).map_err(|error| ToolError {
-        error: StepError::new(
-            ErrorClass::Retryable,
-            "artifact.not_stored",
-            "the output is too large for a message and could not be stored as an artifact",
-        )
-        .with_causes_of(&error),
-        retry_after: None,
-    })
+    let stored = shared
+        .broker
+        .put_artifact(output.to_string().as_bytes())
+        .await;
+    stored
+        .map(|artifact| artifact.to_value())
+        .map_err(|error| ToolError {
+            error: StepError::new(
+                ErrorClass::Retryable,
+                "artifact.not_stored",
+                "the output is too large for a message and could not be stored as an artifact",
+            )
+            .with_causes_of(&error),
+            retry_after: None,
+        })
 }
 
 /// Replaces every reference to an artifact by its content.
 fn resolve(shared: &Shared, value: Value) -> BoxFuture<'_, Result<Value, ToolError>> {
     Box::pin(async move {
         if let Some(artifact) = ArtifactRef::from_value(&value) {
-            let content = shared.broker.get_artifact(&artifact).await.map_err(|error| ToolError {
-                error: StepError::new(
-                    ErrorClass::Retryable,
-                    "artifact.not_read",
-                    format!("artifact {} could not be read", artifact.name),
-                )
-                .with_causes_of(&error),
-                retry_after: None,
-            })?;
+            let content = shared
+                .broker
+                .get_artifact(&artifact)
+                .await
+                .map_err(|error| ToolError {
+                    error: StepError::new(
+                        ErrorClass::Retryable,
+                        "artifact.not_read",
+                        format!("artifact {} could not be read", artifact.name),
+                    )
+                    .with_causes_of(&error),
+                    retry_after: None,
+                })?;
             return serde_json::from_slice(&content).map_err(|error| {
                 ToolError::permanent("artifact.invalid", format!("artifact is not JSON: {error}"))
             });
@@ -222,7 +238,11 @@ fn resolve(shared: &Shared, value: Value) -> BoxFuture<'_, Result<Value, ToolErr
 /// breaks off, and then the job is delivered to another one.
 async fn store_result(shared: &Shared, job: &Job, input: Input) -> Answered {
     loop {
-        match shared.writer.submit_to(job.partition, vec![input.clone()]).await {
+        match shared
+            .writer
+            .submit_to(job.partition, vec![input.clone()])
+            .await
+        {
             Ok(()) => return Answered::Yes,
             Err(error) if error.is_retryable() => {
                 let error = afu9_broker::error::chain(&*error);
@@ -274,7 +294,10 @@ async fn set_aside(shared: &Shared, delivery: &Delivery, error: &afu9_schemas::c
 }
 
 fn failed(error: StepError) -> Outcome {
-    Outcome::Failed { error, retry_after_ms: None }
+    Outcome::Failed {
+        error,
+        retry_after_ms: None,
+    }
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> StepError {
@@ -283,10 +306,16 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> StepError {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
-    StepError::new(ErrorClass::Retryable, "tool.panicked", format!("the tool panicked: {message}"))
+    StepError::new(
+        ErrorClass::Retryable,
+        "tool.panicked",
+        format!("the tool panicked: {message}"),
+    )
 }
 
 pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

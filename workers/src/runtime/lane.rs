@@ -19,7 +19,11 @@ pub(super) async fn run(shared: Shared, lane: Lane, slots: usize, shutdown: Canc
     while !shutdown.is_cancelled() {
         let open = match consumer.as_mut() {
             Some(open) => open,
-            None => match shared.broker.work_consumer(shared.toolbox.kind(), lane).await {
+            None => match shared
+                .broker
+                .work_consumer(shared.toolbox.kind(), lane)
+                .await
+            {
                 Ok(opened) => consumer.insert(opened),
                 Err(error) => {
                     pause(&shared, &error, &shutdown).await;
