@@ -195,8 +195,8 @@ impl Broker {
             .get(PARTITIONS_KEY)
             .and_then(|text| text.parse::<u16>().ok())
             .and_then(|count| PartitionCount::new(count).ok());
-        if let Some(found) = found {
-            if found != self.config.partitions {
+        if let Some(found) = found
+            && found != self.config.partitions {
                 report.drift.push(Drift {
                     stream: LOG.to_owned(),
                     setting: "partitions",
@@ -205,7 +205,6 @@ impl Broker {
                 });
                 self.config.partitions = found;
             }
-        }
         Ok(())
     }
 

@@ -23,6 +23,10 @@ pub(crate) enum Tone {
 }
 
 impl Output {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "NO_COLOR is the terminal's convention, not a setting of ours"
+    )]
     pub(crate) fn new(format: Format) -> Self {
         let colour = format == Format::Text
             && std::io::stdout().is_terminal()

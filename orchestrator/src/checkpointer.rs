@@ -188,11 +188,10 @@ impl Checkpointer {
         if let Err(error) = self.store.remove(&replaced).await {
             tracing::debug!(partition = %self.partition, %error, "old segments left behind");
         }
-        if floor > self.head.floor {
-            if let Err(error) = self.broker.drop_log(self.partition, floor).await {
+        if floor > self.head.floor
+            && let Err(error) = self.broker.drop_log(self.partition, floor).await {
                 tracing::debug!(partition = %self.partition, %error, "covered inputs left behind");
             }
-        }
     }
 }
 

@@ -85,8 +85,8 @@ impl Orchestrator {
             beat: 0,
         };
         tokio::select! {
-            () = coordinator.run(&shutdown) => {}
-            () = dead_letters::run(self.broker.clone(), writer, &self.stats, shutdown.clone()) => {}
+            () = Box::pin(coordinator.run(&shutdown)) => {}
+            () = Box::pin(dead_letters::run(self.broker.clone(), writer, &self.stats, shutdown.clone())) => {}
         }
         coordinator.stop().await;
         drop(coordinator);
@@ -190,12 +190,11 @@ impl Coordinator {
                 revision,
             } => {
                 let freed = lease.owner.is_none();
-                if let Some(running) = self.running.get_mut(&partition) {
-                    if lease.owner != Some(self.me) && revision > running.revision {
+                if let Some(running) = self.running.get_mut(&partition)
+                    && lease.owner != Some(self.me) && revision > running.revision {
                         tracing::warn!(%partition, "lease lost to another orchestrator");
                         running.stop.cancel();
                     }
-                }
                 self.leases.insert(
                     partition,
                     Seen {
@@ -239,12 +238,11 @@ impl Coordinator {
         for partition in plan.acquire {
             self.acquire(partition).await;
         }
-        if let Some(partition) = plan.release {
-            if let Some(running) = self.running.get(&partition) {
+        if let Some(partition) = plan.release
+            && let Some(running) = self.running.get(&partition) {
                 tracing::info!(%partition, "partition given to another orchestrator");
                 running.stop.cancel();
             }
-        }
         for instance in plan.forget {
             if let Err(error) = self.store.forget(instance).await {
                 tracing::debug!(%instance, %error, "member not forgotten");
@@ -347,10 +345,10 @@ impl Coordinator {
                 self.tasks.spawn(async move {
                     let run = async {
                         let owner = tokio::select! {
-                            owner = Owner::load(shared, partition, epoch) => owner?,
+                            owner = Box::pin(Owner::load(shared, partition, epoch)) => owner?,
                             () = stopped.cancelled() => return Ok(()),
                         };
-                        owner.run(stopped.clone()).await
+                        Box::pin(owner.run(stopped.clone())).await
                     };
                     Ended::Owner(partition, run.await)
                 });

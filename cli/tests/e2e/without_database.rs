@@ -46,8 +46,8 @@ async fn dev_needs_a_nats_server_and_a_token_of_github_only() -> Result<()> {
     factory.restart("dev")?;
     factory.wait_until_answering().await?;
     let log = factory.log_of("dev")?;
-    let tokens = log.lines().filter_map(|line| line.strip_prefix("API token for this run: "));
-    let token = tokens.last().context("dev prints a token")?.to_owned();
+    let mut tokens = log.lines().filter_map(|line| line.strip_prefix("API token for this run: "));
+    let token = tokens.next_back().context("dev prints a token")?.to_owned();
     factory.configure("AFU9_API__TOKEN", Some(&token));
     let api = factory.api.with_token(&token);
     let shown = wait::until("the execution to be found in the stream", PATIENCE, async || {

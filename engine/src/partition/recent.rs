@@ -33,22 +33,20 @@ impl Recent {
         if self.whole.insert(id, (execution, workflow)).is_none() {
             self.whole_order.push_back(id);
         }
-        if self.whole_order.len() > MAX_WHOLE {
-            if let Some(oldest) = self.whole_order.pop_front() {
+        if self.whole_order.len() > MAX_WHOLE
+            && let Some(oldest) = self.whole_order.pop_front() {
                 self.whole.remove(&oldest);
             }
-        }
     }
 
     pub(super) fn bury(&mut self, id: ExecutionId) {
         if self.tombstones.insert(id) {
             self.tombstone_order.push_back(id);
         }
-        if self.tombstone_order.len() > MAX_TOMBSTONES {
-            if let Some(oldest) = self.tombstone_order.pop_front() {
+        if self.tombstone_order.len() > MAX_TOMBSTONES
+            && let Some(oldest) = self.tombstone_order.pop_front() {
                 self.tombstones.remove(&oldest);
             }
-        }
     }
 
     pub(super) fn has_ended(&self, id: ExecutionId) -> bool {

@@ -191,14 +191,13 @@ impl Reader<'_> {
             }
             None => Some(Value::Object(Map::new())),
         };
-        if let (Some(tool), Some(Value::Object(params))) = (&tool, &params) {
-            if let Some(contract) = tool::contract(tool) {
+        if let (Some(tool), Some(Value::Object(params))) = (&tool, &params)
+            && let Some(contract) = tool::contract(tool) {
                 let params_path = format!("{path}/params");
                 for (at, message) in contract.check_params(params) {
                     self.mistake(&format!("{params_path}{at}"), message);
                 }
             }
-        }
         let assign = match fields.get("assign") {
             None => None,
             Some(name) => self.assign(name, &format!("{path}/assign")),

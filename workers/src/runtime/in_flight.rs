@@ -91,11 +91,10 @@ impl InFlight {
         if state.cancelled.insert(execution) {
             state.cancelled_order.push_back(execution);
         }
-        if state.cancelled_order.len() > MAX_CANCELLED {
-            if let Some(oldest) = state.cancelled_order.pop_front() {
+        if state.cancelled_order.len() > MAX_CANCELLED
+            && let Some(oldest) = state.cancelled_order.pop_front() {
                 state.cancelled.remove(&oldest);
             }
-        }
     }
 
     pub(super) fn summary(&self) -> Summary {

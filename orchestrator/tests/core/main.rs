@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde_json::json;
 use world::World;
 
-const NOOP_5: &str = include_str!("../../schemas/workflows/noop_5.yaml");
+const NOOP_5: &str = include_str!("../../../schemas/workflows/noop_5.yaml");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_executions_run_to_their_end_with_gapless_history() -> Result<()> {

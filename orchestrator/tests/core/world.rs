@@ -250,15 +250,13 @@ impl World {
                 .broker
                 .ask(partition, &Query::Show { execution: id })
                 .await?
-            {
-                if view
+                && view
                     .steps
                     .iter()
                     .any(|step| step.status == StepStatus::Running)
                 {
                     return Ok(());
                 }
-            }
             if Instant::now() > deadline {
                 bail!("{id} does not run");
             }
