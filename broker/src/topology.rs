@@ -196,15 +196,16 @@ impl Broker {
             .and_then(|text| text.parse::<u16>().ok())
             .and_then(|count| PartitionCount::new(count).ok());
         if let Some(found) = found
-            && found != self.config.partitions {
-                report.drift.push(Drift {
-                    stream: LOG.to_owned(),
-                    setting: "partitions",
-                    expected: self.config.partitions.get().to_string(),
-                    found: found.get().to_string(),
-                });
-                self.config.partitions = found;
-            }
+            && found != self.config.partitions
+        {
+            report.drift.push(Drift {
+                stream: LOG.to_owned(),
+                setting: "partitions",
+                expected: self.config.partitions.get().to_string(),
+                found: found.get().to_string(),
+            });
+            self.config.partitions = found;
+        }
         Ok(())
     }
 

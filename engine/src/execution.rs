@@ -469,7 +469,8 @@ impl Execution {
                 ErrorClass::Permanent,
                 "params.too_large",
                 format!(
-                    "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed; pass large data as an artifact"
+                    "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are \
+                         allowed; pass large data as an artifact"
                 ),
             ));
         }

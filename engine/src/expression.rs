@@ -227,10 +227,12 @@ fn loosen_equality(source: &str) -> String {
             Some(open) if c == open => quote = None,
             Some(_) => {}
             None if c == '"' || c == '\'' => quote = Some(c),
-            None if c == '=' && (out.ends_with("==") || out.ends_with("!="))
-                && chars.peek() == Some(&'=') => {
-                    chars.next();
-                }
+            None if c == '='
+                && (out.ends_with("==") || out.ends_with("!="))
+                && chars.peek() == Some(&'=') =>
+            {
+                chars.next();
+            }
             None => {}
         }
     }

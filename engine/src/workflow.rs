@@ -121,7 +121,8 @@ impl Names<'_> {
         for root in expression.roots() {
             if !self.knows(root) {
                 mistakes.push(format!(
-                    "`${{{}}}`: there is no `{root}`; known here are input, repo, execution, steps.<name>.output and what earlier steps assign",
+                    "`${{{}}}`: there is no `{root}`; known here are input, repo, \
+                         execution, steps.<name>.output and what earlier steps assign",
                     expression.source()
                 ));
             }
@@ -160,7 +161,21 @@ mod tests {
 
     #[test]
     fn expressions_are_checked_with_their_place() {
-        let source = "name: w\nsteps:\n  - name: a\n    tool: test.echo\n    params: { value: \"${isue.number}\" }\n  - name: b\n    tool: test.echo\n    if: \"${1 +}\"\n    params:\n      value: \"${steps.c.output}\"\n  - name: c\n    tool: test.echo\n    params: { value: \"ab ${\" }\n";
+        let source = concat!(
+            "name: w\n",
+            "steps:\n",
+            "  - name: a\n",
+            "    tool: test.echo\n",
+            "    params: { value: \"${isue.number}\" }\n",
+            "  - name: b\n",
+            "    tool: test.echo\n",
+            "    if: \"${1 +}\"\n",
+            "    params:\n",
+            "      value: \"${steps.c.output}\"\n",
+            "  - name: c\n",
+            "    tool: test.echo\n",
+            "    params: { value: \"ab ${\" }\n"
+        );
         let mistakes = compile(source, ReadOptions::default()).expect_err("four mistakes");
         let lines: Vec<usize> = mistakes.iter().map(|m| m.position.line).collect();
         assert_eq!(lines, [5, 8, 10, 13], "{mistakes:#?}");
@@ -174,7 +189,13 @@ mod tests {
 
     #[test]
     fn names_assigned_by_earlier_steps_are_known() {
-        let source = "name: w\nsteps:\n  - {name: a, tool: test.echo, assign: x, params: {value: 1}}\n  - {name: b, tool: test.echo, params: {value: \"${x.value + steps.a.output.value}\"}}\n  - {name: c, tool: test.echo, params: {value: \"${input.list.map(y, y + 1)}\"}}\n";
+        let source = concat!(
+            "name: w\n",
+            "steps:\n",
+            "  - {name: a, tool: test.echo, assign: x, params: {value: 1}}\n",
+            "  - {name: b, tool: test.echo, params: {value: \"${x.value + steps.a.output.value}\"}}\n",
+            "  - {name: c, tool: test.echo, params: {value: \"${input.list.map(y, y + 1)}\"}}\n"
+        );
         compile(source, ReadOptions::default()).expect("valid");
     }
 }

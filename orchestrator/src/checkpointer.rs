@@ -189,9 +189,10 @@ impl Checkpointer {
             tracing::debug!(partition = %self.partition, %error, "old segments left behind");
         }
         if floor > self.head.floor
-            && let Err(error) = self.broker.drop_log(self.partition, floor).await {
-                tracing::debug!(partition = %self.partition, %error, "covered inputs left behind");
-            }
+            && let Err(error) = self.broker.drop_log(self.partition, floor).await
+        {
+            tracing::debug!(partition = %self.partition, %error, "covered inputs left behind");
+        }
     }
 }
 

@@ -191,10 +191,12 @@ impl Coordinator {
             } => {
                 let freed = lease.owner.is_none();
                 if let Some(running) = self.running.get_mut(&partition)
-                    && lease.owner != Some(self.me) && revision > running.revision {
-                        tracing::warn!(%partition, "lease lost to another orchestrator");
-                        running.stop.cancel();
-                    }
+                    && lease.owner != Some(self.me)
+                    && revision > running.revision
+                {
+                    tracing::warn!(%partition, "lease lost to another orchestrator");
+                    running.stop.cancel();
+                }
                 self.leases.insert(
                     partition,
                     Seen {
@@ -239,10 +241,11 @@ impl Coordinator {
             self.acquire(partition).await;
         }
         if let Some(partition) = plan.release
-            && let Some(running) = self.running.get(&partition) {
-                tracing::info!(%partition, "partition given to another orchestrator");
-                running.stop.cancel();
-            }
+            && let Some(running) = self.running.get(&partition)
+        {
+            tracing::info!(%partition, "partition given to another orchestrator");
+            running.stop.cancel();
+        }
         for instance in plan.forget {
             if let Err(error) = self.store.forget(instance).await {
                 tracing::debug!(%instance, %error, "member not forgotten");

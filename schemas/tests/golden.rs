@@ -18,9 +18,7 @@ use afu9_schemas::message::{
     HistoryEvent, InboxBody, InboxDelivery, Input, InputEnvelope, InputKind, Job, JobEnvelope,
     JobResult, Outcome, Query, QueryReply, Repository, Start, Trigger, TriggerKind, WorkflowRef,
 };
-use afu9_schemas::view::{
-    ExecutionStatus, ExecutionSummary, ExecutionView, StepStatus, StepView,
-};
+use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView, StepStatus, StepView};
 use afu9_schemas::{
     ArtifactRef, DefinitionHash, DeliveryId, ExecutionId, JobId, Lane, Partition, Timestamp,
     WorkerId, WorkerKind, WorkflowId, codec,
@@ -32,7 +30,9 @@ use uuid::Uuid;
 
 /// Compares `message` with its golden file, in both directions.
 fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
     let written = codec::encode(message).expect("encodes");
     if !file.exists() && option_env!("AFU9_GOLDEN") == Some("write") {
         std::fs::write(&file, &written).expect("golden file written");
@@ -114,7 +114,11 @@ fn repository() -> Repository {
 
 fn job() -> Job {
     Job {
-        id: JobId { execution: execution(), step: 1, attempt: 2 },
+        id: JobId {
+            execution: execution(),
+            step: 1,
+            attempt: 2,
+        },
         partition: Partition::new(3),
         step_name: "create_branch".to_owned(),
         tool: "github.createBranch".parse().expect("valid"),
@@ -150,19 +154,38 @@ fn inputs() {
     let kinds = [
         InputKind::Start(Box::new(start)),
         result(Outcome::Done(json!({"sha": "abc"}))),
-        result(Outcome::Failed { error: error(), retry_after_ms: Some(1500) }),
-        InputKind::Cancel(Cancel { by: "ops".to_owned(), reason: Some("enough".to_owned()) }),
+        result(Outcome::Failed {
+            error: error(),
+            retry_after_ms: Some(1500),
+        }),
+        InputKind::Cancel(Cancel {
+            by: "ops".to_owned(),
+            reason: Some("enough".to_owned()),
+        }),
         InputKind::Wake { due: at(4) },
     ];
-    let inputs =
-        kinds.into_iter().map(|kind| Input { execution: execution(), kind }).collect();
+    let inputs = kinds
+        .into_iter()
+        .map(|kind| Input {
+            execution: execution(),
+            kind,
+        })
+        .collect();
     golden("input_envelope.v1.msgpack", &InputEnvelope { inputs });
 }
 
 #[test]
 fn jobs() {
-    golden("job_envelope.v1.msgpack", &JobEnvelope { jobs: vec![job()] });
-    golden("cancel_notice.v1.msgpack", &CancelNotice { execution: execution() });
+    golden(
+        "job_envelope.v1.msgpack",
+        &JobEnvelope { jobs: vec![job()] },
+    );
+    golden(
+        "cancel_notice.v1.msgpack",
+        &CancelNotice {
+            execution: execution(),
+        },
+    );
 }
 
 #[test]
@@ -199,11 +222,19 @@ fn history() {
     ];
     let events = (1..)
         .zip(kinds)
-        .map(|(number, kind)| HistoryEvent { execution: Some(execution()), number, at: at(5), kind })
+        .map(|(number, kind)| HistoryEvent {
+            execution: Some(execution()),
+            number,
+            at: at(5),
+            kind,
+        })
         .collect();
     golden(
         "history_batch.v1.msgpack",
-        &HistoryBatch { partition: Some(Partition::new(3)), events },
+        &HistoryBatch {
+            partition: Some(Partition::new(3)),
+            events,
+        },
     );
     let record = DefinitionRecord {
         workflow: workflow(),
@@ -221,7 +252,10 @@ fn history() {
     };
     golden(
         "history_definition.v1.msgpack",
-        &HistoryBatch { partition: None, events: vec![event] },
+        &HistoryBatch {
+            partition: None,
+            events: vec![event],
+        },
     );
 }
 
@@ -277,15 +311,29 @@ fn deliveries() {
         received_at: at(0),
         traceparent: None,
     };
-    golden("inbox_delivery.v1.msgpack", &delivery(InboxBody::Inline(b"{}".to_vec())));
-    let artifact =
-        ArtifactRef { name: "a".to_owned(), bytes: 300_000, sha256: "00".to_owned() };
-    golden("inbox_delivery_large.v1.msgpack", &delivery(InboxBody::Artifact(artifact)));
+    golden(
+        "inbox_delivery.v1.msgpack",
+        &delivery(InboxBody::Inline(b"{}".to_vec())),
+    );
+    let artifact = ArtifactRef {
+        name: "a".to_owned(),
+        bytes: 300_000,
+        sha256: "00".to_owned(),
+    };
+    golden(
+        "inbox_delivery_large.v1.msgpack",
+        &delivery(InboxBody::Artifact(artifact)),
+    );
 }
 
 #[test]
 fn queries() {
-    golden("query.v1.msgpack", &Query::Show { execution: execution() });
+    golden(
+        "query.v1.msgpack",
+        &Query::Show {
+            execution: execution(),
+        },
+    );
     let summary = ExecutionSummary {
         id: execution(),
         workflow_id: workflow().id,
@@ -317,9 +365,15 @@ fn queries() {
         }],
         truncated: false,
     };
-    golden("query_reply.v1.msgpack", &QueryReply::Execution(Box::new(view)));
+    golden(
+        "query_reply.v1.msgpack",
+        &QueryReply::Execution(Box::new(view)),
+    );
     golden(
         "query_reply_list.v1.msgpack",
-        &QueryReply::Executions { executions: vec![summary], live: 1 },
+        &QueryReply::Executions {
+            executions: vec![summary],
+            live: 1,
+        },
     );
 }

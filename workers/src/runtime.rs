@@ -182,7 +182,8 @@ impl Worker {
 
 fn resume_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
-        && error.is_panic() {
-            std::panic::resume_unwind(error.into_panic());
-        }
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }

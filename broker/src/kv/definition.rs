@@ -52,12 +52,14 @@ impl DefinitionStore {
         for _ in 0..MAX_RACES {
             let (newest, revision) = self.read(&key).await?.unzip();
             if let Some(newest) = &newest
-                && newest.workflow.hash == hash && newest.enabled {
-                    return Ok(Applied {
-                        record: newest.clone(),
-                        created: false,
-                    });
-                }
+                && newest.workflow.hash == hash
+                && newest.enabled
+            {
+                return Ok(Applied {
+                    record: newest.clone(),
+                    created: false,
+                });
+            }
             let record = DefinitionRecord {
                 workflow: WorkflowRef {
                     id: newest

@@ -136,7 +136,8 @@ async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> 
         "github" => {
             let Some(settings) = &settings.github else {
                 bail!(
-                    "a github worker needs a credential: set AFU9_GITHUB__TOKEN, or AFU9_GITHUB__APP_ID and AFU9_GITHUB__PRIVATE_KEY"
+                    "a github worker needs a credential: set AFU9_GITHUB__TOKEN, or \
+                         AFU9_GITHUB__APP_ID and AFU9_GITHUB__PRIVATE_KEY"
                 );
             };
             let github = github(settings)?;

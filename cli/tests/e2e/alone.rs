@@ -48,10 +48,17 @@ async fn every_mistake_of_a_definition_is_printed_with_its_place() -> Result<()>
         assert!(shown.starts_with(&place), "{shown} is not at {place}");
     }
 
-    let ended = afu9(&[], &["--output", "json", "workflows", "validate", text(&path)]).await?;
+    let ended = afu9(
+        &[],
+        &["--output", "json", "workflows", "validate", text(&path)],
+    )
+    .await?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let answer = ended.json()?;
-    assert_eq!((&answer["valid"], &answer["file"]), (&false.into(), &text(&path).into()));
+    assert_eq!(
+        (&answer["valid"], &answer["file"]),
+        (&false.into(), &text(&path).into())
+    );
     let errors = answer["errors"].as_array().context("errors")?;
     let places: Vec<(u64, u64)> = errors
         .iter()
@@ -59,7 +66,12 @@ async fn every_mistake_of_a_definition_is_printed_with_its_place() -> Result<()>
         .collect();
     assert_eq!(places, PLACES, "{answer}");
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-    assert!(errors.iter().all(|e| is_text(&e["path"]) && is_text(&e["message"])), "{answer}");
+    assert!(
+        errors
+            .iter()
+            .all(|e| is_text(&e["path"]) && is_text(&e["message"])),
+        "{answer}"
+    );
     Ok(())
 }
 
@@ -68,8 +80,19 @@ async fn a_good_definition_is_valid_also_beside_a_bad_one() -> Result<()> {
     let (_good, good) = file("good.yaml", ISSUE_TO_PR)?;
     let (_bad, bad) = file("bad.yaml", MISTAKEN)?;
     let ended = afu9(&[], &["workflows", "validate", text(&good)]).await?;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    let both = ["--output", "json", "workflows", "validate", text(&bad), text(&good)];
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(0), ""),
+        "{ended:?}"
+    );
+    let both = [
+        "--output",
+        "json",
+        "workflows",
+        "validate",
+        text(&bad),
+        text(&good),
+    ];
     let ended = afu9(&[], &both).await?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let answers = ended.json_lines()?;
@@ -92,7 +115,10 @@ async fn completions_are_printed_for_every_shell() -> Result<()> {
     for shell in ["bash", "zsh", "fish"] {
         let ended = afu9(&[], &["completions", shell]).await?;
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.stdout.contains("afu9") && ended.stdout.contains("workflows"), "{shell}");
+        assert!(
+            ended.stdout.contains("afu9") && ended.stdout.contains("workflows"),
+            "{shell}"
+        );
     }
     Ok(())
 }
@@ -100,14 +126,24 @@ async fn completions_are_printed_for_every_shell() -> Result<()> {
 #[tokio::test]
 async fn an_unknown_setting_is_named_before_anything_is_started() -> Result<()> {
     let environment = [
-        ("AFU9_NATS__ULR".to_owned(), "nats://127.0.0.1:4222".to_owned()),
+        (
+            "AFU9_NATS__ULR".to_owned(),
+            "nats://127.0.0.1:4222".to_owned(),
+        ),
         ("AFU9_WORKER__SLOTS".to_owned(), "many".to_owned()),
     ];
-    for command in [&["dev"][..], &["executions", "ls"], &["worker", "--kinds", "github"]] {
+    for command in [
+        &["dev"][..],
+        &["executions", "ls"],
+        &["worker", "--kinds", "github"],
+    ] {
         let ended = afu9(&environment, command).await?;
         assert_eq!(ended.code, Some(64), "{command:?}: {ended:?}");
         for name in ["AFU9_NATS__ULR", "AFU9_WORKER__SLOTS"] {
-            assert!(ended.stderr.contains(name), "{command:?} does not name {name}: {ended:?}");
+            assert!(
+                ended.stderr.contains(name),
+                "{command:?} does not name {name}: {ended:?}"
+            );
         }
     }
     Ok(())
@@ -122,7 +158,10 @@ async fn doctor_says_that_nats_is_away_and_which_setting_says_where() -> Result<
     let answer = ended.json()?;
     assert_eq!(answer["healthy"], false);
     let checks = answer["checks"].as_array().context("checks")?;
-    let nats = checks.iter().find(|check| check["name"] == "nats").context("nats")?;
+    let nats = checks
+        .iter()
+        .find(|check| check["name"] == "nats")
+        .context("nats")?;
     assert_eq!(nats["status"], "error", "{nats}");
     let message = nats["message"].as_str().context("a message")?;
     assert!(message.contains(&url), "{message}");
@@ -139,6 +178,9 @@ async fn a_command_without_a_gateway_says_where_it_looked() -> Result<()> {
     let environment = [("AFU9_API__URL".to_owned(), url.clone())];
     let ended = afu9(&environment, &["workflows", "ls"]).await?;
     assert_eq!(ended.code, Some(69), "{ended:?}");
-    assert!(ended.stderr.contains(&url) && ended.stderr.contains("AFU9_API__URL"), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&url) && ended.stderr.contains("AFU9_API__URL"),
+        "{ended:?}"
+    );
     Ok(())
 }

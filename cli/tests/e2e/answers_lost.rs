@@ -26,10 +26,28 @@ async fn lost_answers_are_found_again_by_the_next_attempt() -> Result<()> {
     api.apply("issue_to_pr", &stubborn_issue_to_pr()).await?;
     for method in ["POST", "PATCH"] {
         strike(&github, method, FaultKind::DropAfterEffect, 0.10, None)?;
-        strike(&github, method, bad_gateway(Moment::BeforeEffect), 0.05, None)?;
+        strike(
+            &github,
+            method,
+            bad_gateway(Moment::BeforeEffect),
+            0.05,
+            None,
+        )?;
     }
-    strike(&github, "GET", FaultKind::DropAfterEffect, 0.10, Some(READS_STRUCK))?;
-    strike(&github, "GET", bad_gateway(Moment::BeforeEffect), 0.05, Some(READS_STRUCK))?;
+    strike(
+        &github,
+        "GET",
+        FaultKind::DropAfterEffect,
+        0.10,
+        Some(READS_STRUCK),
+    )?;
+    strike(
+        &github,
+        "GET",
+        bad_gateway(Moment::BeforeEffect),
+        0.05,
+        Some(READS_STRUCK),
+    )?;
 
     let mut ids = Vec::new();
     for number in 1..=EXECUTIONS {
@@ -38,7 +56,11 @@ async fn lost_answers_are_found_again_by_the_next_attempt() -> Result<()> {
     api.wait_until_completed(&ids, PATIENCE).await?;
     assert_one_of_each(&github, 1..=EXECUTIONS)?;
 
-    let lost = github.effects().iter().filter(|effect| effect.response_lost).count();
+    let lost = github
+        .effects()
+        .iter()
+        .filter(|effect| effect.response_lost)
+        .count();
     assert!(lost >= 10, "only {lost} answers were lost");
     let mut retries = 0;
     for id in &ids {
@@ -54,7 +76,11 @@ async fn lost_answers_are_found_again_by_the_next_attempt() -> Result<()> {
 }
 
 fn bad_gateway(moment: Moment) -> FaultKind {
-    FaultKind::Status { status: 502, body: None, moment }
+    FaultKind::Status {
+        status: 502,
+        body: None,
+        moment,
+    }
 }
 
 fn strike(
@@ -70,6 +96,10 @@ fn strike(
         path_prefix: Some("/repos/".to_owned()),
         ..FaultMatch::default()
     };
-    github.add_fault(Fault { probability, count, ..Fault::always(matching, kind) })?;
+    github.add_fault(Fault {
+        probability,
+        count,
+        ..Fault::always(matching, kind)
+    })?;
     Ok(())
 }

@@ -40,16 +40,23 @@ struct Desk {
 impl Desk {
     async fn open() -> Result<Self> {
         let factory = Factory::start(Storage::Kept, 1).await?;
-        for (name, text) in
-            [("noop_5", NOOP_5), ("failing", FAILING), ("slow", SLOW), ("echo", ECHO)]
-        {
+        for (name, text) in [
+            ("noop_5", NOOP_5),
+            ("failing", FAILING),
+            ("slow", SLOW),
+            ("echo", ECHO),
+        ] {
             std::fs::write(factory.path().join(format!("{name}.yaml")), text)?;
         }
         Ok(Self { factory })
     }
 
     fn file(&self, name: &str) -> String {
-        self.factory.path().join(format!("{name}.yaml")).display().to_string()
+        self.factory
+            .path()
+            .join(format!("{name}.yaml"))
+            .display()
+            .to_string()
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<Ended> {
@@ -57,7 +64,9 @@ impl Desk {
     }
 
     async fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let ended = self.run(&[&["--output", "json"], arguments].concat()).await?;
+        let ended = self
+            .run(&[&["--output", "json"], arguments].concat())
+            .await?;
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         ended.json()
     }
@@ -67,44 +76,76 @@ impl Desk {
 async fn run_follows_an_execution_and_its_exit_code_says_how_it_ended() -> Result<()> {
     let desk = Desk::open().await?;
 
-    let completed = desk.run(&["--output", "json", "run", &desk.file("noop_5")]).await?;
+    let completed = desk
+        .run(&["--output", "json", "run", &desk.file("noop_5")])
+        .await?;
     assert_eq!(completed.code, Some(0), "{completed:?}");
     let lines = completed.json_lines()?;
-    let events: Vec<&str> = lines.iter().filter_map(|line| line["event"].as_str()).collect();
-    assert_eq!(events, ["started", "step", "step", "step", "step", "step", "ended"]);
+    let events: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line["event"].as_str())
+        .collect();
+    assert_eq!(
+        events,
+        ["started", "step", "step", "step", "step", "step", "ended"]
+    );
     let id = lines[0]["executionId"].as_str().context("an id")?;
     assert_eq!(lines[6]["execution"]["id"], id);
     assert_eq!(lines[6]["execution"]["status"], "completed");
 
-    let echo = desk.run(&["--output", "json", "run", &desk.file("echo"), "--input", "n=7"]).await?;
+    let echo = desk
+        .run(&[
+            "--output",
+            "json",
+            "run",
+            &desk.file("echo"),
+            "--input",
+            "n=7",
+        ])
+        .await?;
     assert_eq!(echo.code, Some(0), "{echo:?}");
     let lines = echo.json_lines()?;
     assert_eq!(lines[1]["step"]["output"]["value"], 7, "{echo:?}");
 
     let failed = desk.run(&["run", &desk.file("failing")]).await?;
     assert_eq!(failed.code, Some(1), "{failed:?}");
-    assert!(failed.stdout.contains("failed in") && failed.stdout.contains("told to"), "{failed:?}");
+    assert!(
+        failed.stdout.contains("failed in") && failed.stdout.contains("told to"),
+        "{failed:?}"
+    );
 
     let slow = desk.file("slow");
     let follow = ["--output", "json", "run", &slow];
     let (cancelled, ()) = tokio::try_join!(desk.run(&follow), async {
         let running = wait::until("the slow one to run", PATIENCE, async || {
-            let found = desk.json(&["executions", "ls", "--status", "running"]).await?;
+            let found = desk
+                .json(&["executions", "ls", "--status", "running"])
+                .await?;
             Ok(found["executions"][0]["id"].as_str().map(str::to_owned))
         });
         let id = running.await?;
-        let ended = desk.run(&["executions", "cancel", &id, "--reason", "enough"]).await?;
+        let ended = desk
+            .run(&["executions", "cancel", &id, "--reason", "enough"])
+            .await?;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         Ok(())
     })?;
     assert_eq!(cancelled.code, Some(3), "{cancelled:?}");
     let last = cancelled.json_lines()?.pop().context("a last line")?;
-    assert_eq!((&last["event"], &last["execution"]["status"]), (&"ended".into(), &"cancelled".into()));
+    assert_eq!(
+        (&last["event"], &last["execution"]["status"]),
+        (&"ended".into(), &"cancelled".into())
+    );
 
-    let not_ended = desk.run(&["--output", "json", "run", &slow, "--wait", "1"]).await?;
+    let not_ended = desk
+        .run(&["--output", "json", "run", &slow, "--wait", "1"])
+        .await?;
     assert_eq!(not_ended.code, Some(4), "{not_ended:?}");
     let lines = not_ended.json_lines()?;
-    assert_eq!(lines.last().map(|line| &line["event"]), Some(&"not_ended".into()));
+    assert_eq!(
+        lines.last().map(|line| &line["event"]),
+        Some(&"not_ended".into())
+    );
     let id = lines[0]["executionId"].as_str().context("an id")?;
     assert_eq!(desk.run(&["executions", "cancel", id]).await?.code, Some(0));
     desk.factory.finish()
@@ -114,7 +155,9 @@ async fn run_follows_an_execution_and_its_exit_code_says_how_it_ended() -> Resul
 async fn what_runs_and_ran_is_listed_and_shown() -> Result<()> {
     let desk = Desk::open().await?;
     let files = [desk.file("noop_5"), desk.file("failing")];
-    let applied = desk.run(&["workflows", "apply", &files[0], &files[1]]).await?;
+    let applied = desk
+        .run(&["workflows", "apply", &files[0], &files[1]])
+        .await?;
     assert_eq!(applied.code, Some(0), "{applied:?}");
     assert_eq!(applied.stdout.lines().count(), 2, "{applied:?}");
     let again = desk.run(&["workflows", "apply", &files[0]]).await?;
@@ -130,19 +173,37 @@ async fn what_runs_and_ran_is_listed_and_shown() -> Result<()> {
     assert_eq!(desk.run(&["run", &files[1]]).await?.code, Some(1));
     let listed = desk.json(&["executions", "ls"]).await?;
     let executions = listed["executions"].as_array().context("executions")?;
-    let names: Vec<&str> = executions.iter().filter_map(|one| one["workflow"].as_str()).collect();
+    let names: Vec<&str> = executions
+        .iter()
+        .filter_map(|one| one["workflow"].as_str())
+        .collect();
     assert_eq!(names, ["failing", "noop_5"], "newest first");
-    let completed = desk.json(&["executions", "ls", "--status", "completed"]).await?;
-    assert_eq!(completed["executions"].as_array().map(Vec::len), Some(1), "{completed}");
-    let named = desk.json(&["executions", "ls", "--workflow", "failing", "--limit", "1"]).await?;
+    let completed = desk
+        .json(&["executions", "ls", "--status", "completed"])
+        .await?;
+    assert_eq!(
+        completed["executions"].as_array().map(Vec::len),
+        Some(1),
+        "{completed}"
+    );
+    let named = desk
+        .json(&["executions", "ls", "--workflow", "failing", "--limit", "1"])
+        .await?;
     assert_eq!(named["executions"][0]["status"], "failed", "{named}");
 
     let id = executions[0]["id"].as_str().context("an id")?;
     let shown = desk.json(&["executions", "show", id]).await?;
     let status = |index: usize| shown["steps"][index]["status"].as_str();
-    assert_eq!((status(0), status(1)), (Some("failed"), Some("skipped")), "{shown}");
+    assert_eq!(
+        (status(0), status(1)),
+        (Some("failed"), Some("skipped")),
+        "{shown}"
+    );
     let text = desk.run(&["executions", "show", id]).await?;
-    assert!(text.stdout.contains("told to") && text.stdout.contains("bad"), "{text:?}");
+    assert!(
+        text.stdout.contains("told to") && text.stdout.contains("bad"),
+        "{text:?}"
+    );
 
     let unknown = "0190c2a0-0000-7000-8000-000000000001";
     let missing = desk.run(&["executions", "show", unknown]).await?;
@@ -159,22 +220,43 @@ async fn doctor_finds_a_running_system_healthy() -> Result<()> {
     let answer = desk.json(&["doctor"]).await?;
     assert_eq!(answer["healthy"], true, "{answer}");
     let checks = answer["checks"].as_array().context("checks")?;
-    for name in
-        ["configuration", "nats", "topology", "database", "github_api", "authentication", "api"]
-    {
+    for name in [
+        "configuration",
+        "nats",
+        "topology",
+        "database",
+        "github_api",
+        "authentication",
+        "api",
+    ] {
         let found = checks.iter().find(|check| check["name"] == name);
-        assert_eq!(found.map(|check| &check["status"]), Some(&"ok".into()), "{name}: {answer}");
+        assert_eq!(
+            found.map(|check| &check["status"]),
+            Some(&"ok".into()),
+            "{name}: {answer}"
+        );
     }
     let text = desk.run(&["doctor"]).await?;
-    assert_eq!((text.code, text.stdout.lines().count()), (Some(0), checks.len()), "{text:?}");
+    assert_eq!(
+        (text.code, text.stdout.lines().count()),
+        (Some(0), checks.len()),
+        "{text:?}"
+    );
 
-    desk.factory.configure("AFU9_GITHUB__TOKEN", Some("revoked"));
+    desk.factory
+        .configure("AFU9_GITHUB__TOKEN", Some("revoked"));
     let ended = desk.run(&["--output", "json", "doctor"]).await?;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let answer = ended.json()?;
     let checks = answer["checks"].as_array().context("checks")?;
-    let found = checks.iter().find(|check| check["name"] == "authentication");
-    assert_eq!(found.context("authentication")?["status"], "error", "{answer}");
+    let found = checks
+        .iter()
+        .find(|check| check["name"] == "authentication");
+    assert_eq!(
+        found.context("authentication")?["status"],
+        "error",
+        "{answer}"
+    );
     assert!(!ended.stdout.contains("revoked"), "secrets are not printed");
     desk.factory.finish()
 }

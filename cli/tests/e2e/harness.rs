@@ -86,8 +86,10 @@ impl Factory {
         let routes = directory.path().join("routes.toml");
         std::fs::write(&routes, ROUTES).context("write the routes")?;
         let base = format!("http://127.0.0.1:{port}");
-        let hash: String =
-            Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = Sha256::digest(TOKEN)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let mut environment = vec![
             ("AFU9_NATS__URL", nats.url.clone()),
             ("AFU9_GATEWAY__LISTEN", format!("127.0.0.1:{port}")),
@@ -101,9 +103,15 @@ impl Factory {
             ("AFU9_API__URL", base.clone()),
             ("AFU9_API__TOKEN", TOKEN.to_owned()),
         ];
-        environment.extend(database.as_ref().map(|db| ("AFU9_DATABASE__URL", db.url.clone())));
-        let environment =
-            environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        environment.extend(
+            database
+                .as_ref()
+                .map(|db| ("AFU9_DATABASE__URL", db.url.clone())),
+        );
+        let environment = environment
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         Ok(Self {
             nats,
             database,
@@ -139,9 +147,18 @@ impl Factory {
 
     /// Waits until the gateway answers.
     pub(crate) async fn wait_until_answering(&self) -> Result<()> {
-        wait::until("the gateway to answer", Duration::from_secs(20), async || {
-            Ok(self.api.get("/api/health").await.ok().filter(|health| health.status == 200))
-        })
+        wait::until(
+            "the gateway to answer",
+            Duration::from_secs(20),
+            async || {
+                Ok(self
+                    .api
+                    .get("/api/health")
+                    .await
+                    .ok()
+                    .filter(|health| health.status == 200))
+            },
+        )
         .await
         .map(drop)
     }
@@ -175,14 +192,18 @@ impl Factory {
 
     /// The log of a role since it was first started.
     pub(crate) fn log_of(&self, name: &str) -> Result<String> {
-        let role = self.roles.get(name).with_context(|| format!("there is no role {name}"))?;
+        let role = self
+            .roles
+            .get(name)
+            .with_context(|| format!("there is no role {name}"))?;
         std::fs::read_to_string(role.process.log()).context("read a log")
     }
 
     /// Changes what configures the roles and commands that are started from now on.
     pub(crate) fn configure(&mut self, name: &str, value: Option<&str>) {
         self.environment.retain(|(known, _)| known != name);
-        self.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        self.environment
+            .extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
     /// What configures roles and commands.
@@ -229,16 +250,24 @@ impl Factory {
     }
 
     fn role(&mut self, name: &str) -> Result<&mut Role> {
-        self.roles.get_mut(name).with_context(|| format!("there is no role {name}"))
+        self.roles
+            .get_mut(name)
+            .with_context(|| format!("there is no role {name}"))
     }
 }
 
 impl Drop for Factory {
     fn drop(&mut self) {
         if !self.finished {
-            eprintln!("the test did not finish; logs are in {}", self.directory.path().display());
+            eprintln!(
+                "the test did not finish; logs are in {}",
+                self.directory.path().display()
+            );
             for (name, role) in &self.roles {
-                eprintln!("--- the end of {name}'s log\n{}", role.process.log_tail(TAIL_LINES));
+                eprintln!(
+                    "--- the end of {name}'s log\n{}",
+                    role.process.log_tail(TAIL_LINES)
+                );
             }
         }
         // All at once: nobody shall wait for another while its server goes away.

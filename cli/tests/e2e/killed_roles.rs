@@ -40,16 +40,23 @@ async fn killed_roles_lose_nothing_and_do_nothing_twice() -> Result<()> {
     for (victim, effects) in plan {
         wait_for_effects(&github, effects).await?;
         let seen = github.stats().effects_recorded;
-        assert!(seen < EXECUTIONS * EFFECTS_PER_ISSUE, "{victim} was to be killed before the end");
+        assert!(
+            seen < EXECUTIONS * EFFECTS_PER_ISSUE,
+            "{victim} was to be killed before the end"
+        );
         eprintln!("{victim} killed after {seen} effects");
         factory.kill(victim)?;
         factory.restart(victim)?;
     }
 
-    let ids = wait::until("every delivery to start an execution", PATIENCE, async || {
-        let ids = api.executions_of("issue_to_pr").await?;
-        Ok((ids.len() as u64 >= EXECUTIONS).then_some(ids))
-    });
+    let ids = wait::until(
+        "every delivery to start an execution",
+        PATIENCE,
+        async || {
+            let ids = api.executions_of("issue_to_pr").await?;
+            Ok((ids.len() as u64 >= EXECUTIONS).then_some(ids))
+        },
+    );
     let ids = ids.await?;
     assert_eq!(ids.len() as u64, EXECUTIONS);
     api.wait_until_completed(&ids, PATIENCE).await?;
@@ -58,7 +65,10 @@ async fn killed_roles_lose_nothing_and_do_nothing_twice() -> Result<()> {
     for (rows, count) in [
         ("workflow_executions WHERE status = 'completed'", EXECUTIONS),
         ("workflow_executions", EXECUTIONS),
-        ("workflow_steps WHERE status = 'completed'", EXECUTIONS * STEPS),
+        (
+            "workflow_steps WHERE status = 'completed'",
+            EXECUTIONS * STEPS,
+        ),
         ("workflow_steps", EXECUTIONS * STEPS),
     ] {
         database.wait_for_count(rows, count, PATIENCE).await?;

@@ -8,9 +8,7 @@ use anyhow::Result;
 use crate::harness::Factory;
 use crate::harness::database::Storage;
 use crate::harness::definition::{ISSUE_TO_PR, STEPS};
-use crate::harness::github::{
-    EFFECTS_PER_ISSUE, assert_one_of_each, slow_down, wait_for_effects,
-};
+use crate::harness::github::{EFFECTS_PER_ISSUE, assert_one_of_each, slow_down, wait_for_effects};
 
 const EXECUTIONS: u64 = 100;
 
@@ -30,7 +28,10 @@ async fn a_killed_nats_server_loses_nothing_that_it_confirmed() -> Result<()> {
         let effects = EXECUTIONS * EFFECTS_PER_ISSUE * part / 4;
         wait_for_effects(&github, effects).await?;
         let seen = github.stats().effects_recorded;
-        assert!(seen < EXECUTIONS * EFFECTS_PER_ISSUE, "nats-server was to be killed before the end");
+        assert!(
+            seen < EXECUTIONS * EFFECTS_PER_ISSUE,
+            "nats-server was to be killed before the end"
+        );
         eprintln!("nats-server killed after {seen} effects");
         factory.kill_and_restart_nats()?;
     }
@@ -38,7 +39,11 @@ async fn a_killed_nats_server_loses_nothing_that_it_confirmed() -> Result<()> {
     assert_one_of_each(&github, 1..=EXECUTIONS)?;
     let database = factory.database();
     let completed = "workflow_executions WHERE status = 'completed'";
-    database.wait_for_count(completed, EXECUTIONS, PATIENCE).await?;
-    database.wait_for_count("workflow_steps", EXECUTIONS * STEPS, PATIENCE).await?;
+    database
+        .wait_for_count(completed, EXECUTIONS, PATIENCE)
+        .await?;
+    database
+        .wait_for_count("workflow_steps", EXECUTIONS * STEPS, PATIENCE)
+        .await?;
     factory.finish()
 }

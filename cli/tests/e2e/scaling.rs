@@ -12,9 +12,7 @@ use anyhow::{Context as _, Result};
 use crate::harness::Factory;
 use crate::harness::database::Storage;
 use crate::harness::definition::{ISSUE_TO_PR, STEPS};
-use crate::harness::github::{
-    EFFECTS_PER_ISSUE, assert_one_of_each, slow_down, wait_for_effects,
-};
+use crate::harness::github::{EFFECTS_PER_ISSUE, assert_one_of_each, slow_down, wait_for_effects};
 
 const EXECUTIONS: u64 = 100;
 
@@ -51,12 +49,25 @@ async fn work_moves_from_roles_that_go_to_roles_that_stay() -> Result<()> {
     let all = EXECUTIONS * EFFECTS_PER_ISSUE;
     wait_for_effects(&github, all / 5).await?;
     let drained = factory.end("worker-2")?;
-    assert_eq!(drained.code(), Some(0), "a worker that is told to end drains");
-    assert!(github.stats().effects_recorded < all, "the worker ended before the work did");
+    assert_eq!(
+        drained.code(),
+        Some(0),
+        "a worker that is told to end drains"
+    );
+    assert!(
+        github.stats().effects_recorded < all,
+        "the worker ended before the work did"
+    );
     factory.kill("orchestrator-1")?;
-    let one = leases.wait_until("one owner of everything", |owners| shares(owners).len() == 1);
+    let one = leases.wait_until("one owner of everything", |owners| {
+        shares(owners).len() == 1
+    });
     let one = one.await?;
-    assert!(shares(&one).keys().all(|owner| both.values().any(|before| before == owner)));
+    assert!(
+        shares(&one)
+            .keys()
+            .all(|owner| both.values().any(|before| before == owner))
+    );
 
     api.wait_until_completed(&ids, PATIENCE).await?;
     assert_one_of_each(&github, 1..=EXECUTIONS)?;
@@ -65,12 +76,19 @@ async fn work_moves_from_roles_that_go_to_roles_that_stay() -> Result<()> {
         let shown = api.get(&format!("/api/executions/{id}")).await?.json;
         assert_eq!(shown["metadata"]["completedSteps"], STEPS, "{id}");
         for step in shown["steps"].as_array().into_iter().flatten() {
-            assert_eq!(step["retryCount"], 0, "an orderly end fails no attempt: {step}");
+            assert_eq!(
+                step["retryCount"], 0,
+                "an orderly end fails no attempt: {step}"
+            );
             let worker = step["attempts"][0]["worker"].as_str().context("a worker")?;
             workers.insert(worker.to_owned());
         }
     }
-    assert_eq!(workers.len(), WORKERS.len(), "each worker had its share: {workers:?}");
+    assert_eq!(
+        workers.len(),
+        WORKERS.len(),
+        "each worker had its share: {workers:?}"
+    );
     factory.finish()
 }
 
@@ -107,13 +125,20 @@ impl Leases {
         };
         let broker = Broker::connect(config).await?;
         let watch = broker.leases().await?.watch().await?;
-        Ok(Self { watch, owners: Owners::new(), _broker: broker })
+        Ok(Self {
+            watch,
+            owners: Owners::new(),
+            _broker: broker,
+        })
     }
 
     async fn wait_until(&mut self, what: &str, level: impl Fn(&Owners) -> bool) -> Result<Owners> {
         let followed = async {
             while !level(&self.owners) || self.owners.len() < 4 {
-                if let Change::Lease { partition, lease, .. } = self.watch.next().await? {
+                if let Change::Lease {
+                    partition, lease, ..
+                } = self.watch.next().await?
+                {
                     match lease.owner {
                         Some(owner) => self.owners.insert(partition, owner),
                         None => self.owners.remove(&partition),

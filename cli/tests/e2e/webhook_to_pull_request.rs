@@ -24,13 +24,19 @@ async fn a_labeled_issue_becomes_one_pull_request() -> Result<()> {
     let delivery = labeled(&api, 1);
     let first = github.deliver(&delivery).await?;
     assert_eq!(first.status, 202, "{}", first.body);
-    let again = Delivery { delivery_id: Some(first.delivery_id.clone()), ..delivery };
+    let again = Delivery {
+        delivery_id: Some(first.delivery_id.clone()),
+        ..delivery
+    };
     let second = github.deliver(&again).await?;
     assert_eq!(second.status, 202, "{}", second.body);
     let is_duplicate = |body: &str| -> Result<Value> {
         Ok(serde_json::from_str::<Value>(body)?["duplicate"].clone())
     };
-    assert_eq!((is_duplicate(&first.body)?, is_duplicate(&second.body)?), (false.into(), true.into()));
+    assert_eq!(
+        (is_duplicate(&first.body)?, is_duplicate(&second.body)?),
+        (false.into(), true.into())
+    );
 
     let ids = wait::until("the execution", PATIENCE, async || {
         let ids = api.executions_of("issue_to_pr").await?;
@@ -38,7 +44,11 @@ async fn a_labeled_issue_becomes_one_pull_request() -> Result<()> {
     });
     let ids = ids.await?;
     api.wait_until_completed(&ids, PATIENCE).await?;
-    assert_eq!(api.executions_of("issue_to_pr").await?, ids, "one delivery, one execution");
+    assert_eq!(
+        api.executions_of("issue_to_pr").await?,
+        ids,
+        "one delivery, one execution"
+    );
     assert_one_of_each(&github, 1..=1)?;
     let plan = file(&factory, "plans/issue-1.md", "afu9/issue-1").await?;
     assert!(plan.starts_with("# Button 1 does nothing\n"), "{plan}");
@@ -47,16 +57,36 @@ async fn a_labeled_issue_becomes_one_pull_request() -> Result<()> {
     assert_eq!(shown["execution"]["repository"], REPOSITORY);
     assert_eq!(shown["execution"]["input"]["issue_number"], 1);
     let steps = shown["steps"].as_array().context("steps")?;
-    let names: Vec<&str> = steps.iter().filter_map(|step| step["name"].as_str()).collect();
-    let expected =
-        ["fetch_issue", "create_branch", "commit_plan", "create_pull_request", "comment_on_issue"];
+    let names: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| step["name"].as_str())
+        .collect();
+    let expected = [
+        "fetch_issue",
+        "create_branch",
+        "commit_plan",
+        "create_pull_request",
+        "comment_on_issue",
+    ];
     assert_eq!(names, expected);
     for step in steps {
-        assert_eq!((&step["status"], &step["retryCount"]), (&"completed".into(), &0.into()), "{step}");
+        assert_eq!(
+            (&step["status"], &step["retryCount"]),
+            (&"completed".into(), &0.into()),
+            "{step}"
+        );
         let attempts = step["attempts"].as_array().context("attempts")?;
         assert_eq!(attempts.len(), 1, "{step}");
-        assert!(attempts[0]["worker"].as_str().is_some_and(|w| w.starts_with("github-")), "{step}");
-        assert!(attempts[0]["error"].is_null() && step["output"].is_object(), "{step}");
+        assert!(
+            attempts[0]["worker"]
+                .as_str()
+                .is_some_and(|w| w.starts_with("github-")),
+            "{step}"
+        );
+        assert!(
+            attempts[0]["error"].is_null() && step["output"].is_object(),
+            "{step}"
+        );
     }
 
     let database = factory.database();
@@ -87,7 +117,10 @@ async fn a_badly_signed_webhook_changes_nothing() -> Result<()> {
     let github = factory.github.handle.clone();
     let counter = |result: &str| format!("afu9_gateway_webhooks_total{{result=\"{result}\"}}");
 
-    let forged = Delivery { secret: "guessed".to_owned(), ..labeled(&api, 1) };
+    let forged = Delivery {
+        secret: "guessed".to_owned(),
+        ..labeled(&api, 1)
+    };
     let refused = github.deliver(&forged).await?;
     assert_eq!(refused.status, 401, "{}", refused.body);
     assert_eq!(api.metric(&counter("bad_signature")).await?, 1);
@@ -95,8 +128,10 @@ async fn a_badly_signed_webhook_changes_nothing() -> Result<()> {
 
     // The same delivery, well signed, is new: nothing of the forged one was kept. Once it and a
     // later one are through, whatever the forged one could have started would have been seen.
-    let true_one =
-        Delivery { delivery_id: Some(refused.delivery_id), ..labeled(&api, 1) };
+    let true_one = Delivery {
+        delivery_id: Some(refused.delivery_id),
+        ..labeled(&api, 1)
+    };
     let accepted = github.deliver(&true_one).await?;
     assert_eq!(accepted.status, 202, "{}", accepted.body);
     let body: Value = serde_json::from_str(&accepted.body)?;
@@ -118,9 +153,19 @@ async fn a_badly_signed_webhook_changes_nothing() -> Result<()> {
 
 /// The text of a file on a branch, as GitHub shows it.
 async fn file(factory: &Factory, path: &str, branch: &str) -> Result<String> {
-    let url = format!("{}/repos/{REPOSITORY}/contents/{path}", factory.github.base_url);
-    let request = reqwest::Client::builder().no_proxy().user_agent("e2e").build()?.get(url);
+    let url = format!(
+        "{}/repos/{REPOSITORY}/contents/{path}",
+        factory.github.base_url
+    );
+    let request = reqwest::Client::builder()
+        .no_proxy()
+        .user_agent("e2e")
+        .build()?
+        .get(url);
     let request = request.query(&[("ref", branch)]).bearer_auth("sim-token");
-    let response = request.header("accept", "application/vnd.github.raw+json").send().await?;
+    let response = request
+        .header("accept", "application/vnd.github.raw+json")
+        .send()
+        .await?;
     Ok(response.error_for_status()?.text().await?)
 }

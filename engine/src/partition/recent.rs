@@ -34,9 +34,10 @@ impl Recent {
             self.whole_order.push_back(id);
         }
         if self.whole_order.len() > MAX_WHOLE
-            && let Some(oldest) = self.whole_order.pop_front() {
-                self.whole.remove(&oldest);
-            }
+            && let Some(oldest) = self.whole_order.pop_front()
+        {
+            self.whole.remove(&oldest);
+        }
     }
 
     pub(super) fn bury(&mut self, id: ExecutionId) {
@@ -44,9 +45,10 @@ impl Recent {
             self.tombstone_order.push_back(id);
         }
         if self.tombstone_order.len() > MAX_TOMBSTONES
-            && let Some(oldest) = self.tombstone_order.pop_front() {
-                self.tombstones.remove(&oldest);
-            }
+            && let Some(oldest) = self.tombstone_order.pop_front()
+        {
+            self.tombstones.remove(&oldest);
+        }
     }
 
     pub(super) fn has_ended(&self, id: ExecutionId) -> bool {

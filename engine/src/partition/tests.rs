@@ -25,10 +25,32 @@ use crate::checkpoint::Segment;
 use crate::execution::Effect;
 
 const WORKFLOWS: [&str; 4] = [
-    "name: plain\nsteps:\n  - { name: a, tool: test.noop }\n  - { name: b, tool: test.noop }\n  - { name: c, tool: test.noop }\n",
-    "name: retried\nsteps:\n  - { name: a, tool: test.echo, params: { value: 1 }, assign: x, retry: { maxAttempts: 3, backoff: fixed, initialDelayMs: 100 } }\n  - { name: b, tool: test.echo, params: { value: \"${x.value}\" }, if: \"${x.value}\" }\n",
-    "name: tolerant\nsteps:\n  - { name: a, tool: test.noop, retry: { maxAttempts: 2, initialDelayMs: 100 } }\n  - { name: b, tool: test.noop, timeoutMs: 1000 }\nconfig: { continueOnError: true }\n",
-    "name: broken\nsteps:\n  - { name: a, tool: test.noop }\n  - { name: b, tool: test.echo, params: { value: \"${input.absent}\" } }\n",
+    concat!(
+        "name: plain\n",
+        "steps:\n",
+        "  - { name: a, tool: test.noop }\n",
+        "  - { name: b, tool: test.noop }\n",
+        "  - { name: c, tool: test.noop }\n"
+    ),
+    concat!(
+        "name: retried\n",
+        "steps:\n",
+        "  - { name: a, tool: test.echo, params: { value: 1 }, assign: x, retry: { maxAttempts: 3, backoff: fixed, initialDelayMs: 100 } }\n",
+        "  - { name: b, tool: test.echo, params: { value: \"${x.value}\" }, if: \"${x.value}\" }\n"
+    ),
+    concat!(
+        "name: tolerant\n",
+        "steps:\n",
+        "  - { name: a, tool: test.noop, retry: { maxAttempts: 2, initialDelayMs: 100 } }\n",
+        "  - { name: b, tool: test.noop, timeoutMs: 1000 }\n",
+        "config: { continueOnError: true }\n"
+    ),
+    concat!(
+        "name: broken\n",
+        "steps:\n",
+        "  - { name: a, tool: test.noop }\n",
+        "  - { name: b, tool: test.echo, params: { value: \"${input.absent}\" } }\n"
+    ),
 ];
 
 /// SplitMix64: the whole run follows from its seed.
@@ -425,7 +447,7 @@ fn an_execution_without_its_definition_fails_and_says_so() {
 fn an_attempt_whose_deadline_passes_is_retried_and_its_late_result_ignored() {
     let mut simulation = Simulation::new(1);
     let workflow = simulation.workflow(
-        "name: timed\nsteps:\n  - { name: a, tool: test.noop, timeoutMs: 1000, retry: { maxAttempts: 2, initialDelayMs: 100 } }\n",
+        concat!("name: timed\n", "steps:\n", "  - { name: a, tool: test.noop, timeoutMs: 1000, retry: { maxAttempts: 2, initialDelayMs: 100 } }\n"),
     );
     let id = ExecutionId::from_uuid(uuid(7 << 76));
     simulation.append(vec![Input {

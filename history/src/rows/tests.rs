@@ -1,3 +1,5 @@
+//! Rows from batches: merged, deduplicated, in any order.
+
 use afu9_schemas::message::{
     AttemptRecord, DefinitionRecord, ExecutionEnded, ExecutionStarted, Repository, StepEnded,
     Trigger, TriggerKind, WorkflowRef,

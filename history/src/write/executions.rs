@@ -130,15 +130,31 @@ ON CONFLICT (id) DO UPDATE SET
     trigger_kind = coalesce(e.trigger_kind, excluded.trigger_kind),
     trigger_delivery = coalesce(e.trigger_delivery, excluded.trigger_delivery),
     traceparent = coalesce(e.traceparent, excluded.traceparent),
-    status = CASE WHEN excluded.event_number > e.event_number THEN excluded.status ELSE e.status END,
-    output = CASE WHEN excluded.event_number > e.event_number THEN excluded.output ELSE e.output END,
-    completed_at = CASE WHEN excluded.event_number > e.event_number THEN excluded.completed_at ELSE e.completed_at END,
+    status =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.status
+        ELSE e.status END,
+    output =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.output
+        ELSE e.output END,
+    completed_at =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.completed_at
+        ELSE e.completed_at END,
     error = CASE WHEN excluded.event_number > e.event_number THEN excluded.error ELSE e.error END,
-    error_detail = CASE WHEN excluded.event_number > e.event_number THEN excluded.error_detail ELSE e.error_detail END,
-    steps_completed = CASE WHEN excluded.event_number > e.event_number THEN excluded.steps_completed ELSE e.steps_completed END,
-    steps_failed = CASE WHEN excluded.event_number > e.event_number THEN excluded.steps_failed ELSE e.steps_failed END,
-    steps_skipped = CASE WHEN excluded.event_number > e.event_number THEN excluded.steps_skipped ELSE e.steps_skipped END,
-    stale_results = CASE WHEN excluded.event_number > e.event_number THEN excluded.stale_results ELSE e.stale_results END,
+    error_detail =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.error_detail
+        ELSE e.error_detail END,
+    steps_completed =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.steps_completed
+        ELSE e.steps_completed END,
+    steps_failed =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.steps_failed
+        ELSE e.steps_failed END,
+    steps_skipped =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.steps_skipped
+        ELSE e.steps_skipped END,
+    stale_results =
+        CASE WHEN excluded.event_number > e.event_number THEN excluded.stale_results
+        ELSE e.stale_results END,
     event_number = greatest(e.event_number, excluded.event_number),
     updated_at = now()
 WHERE excluded.event_number > e.event_number

@@ -216,10 +216,9 @@ fn scalar(text: String, style: ScalarStyle) -> Value {
     }
     let looks_numeric =
         text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
-    if looks_numeric
-        && let Some(number) = number(&text) {
-            return Value::Number(number);
-        }
+    if looks_numeric && let Some(number) = number(&text) {
+        return Value::Number(number);
+    }
     Value::String(text)
 }
 

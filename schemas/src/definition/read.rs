@@ -192,12 +192,13 @@ impl Reader<'_> {
             None => Some(Value::Object(Map::new())),
         };
         if let (Some(tool), Some(Value::Object(params))) = (&tool, &params)
-            && let Some(contract) = tool::contract(tool) {
-                let params_path = format!("{path}/params");
-                for (at, message) in contract.check_params(params) {
-                    self.mistake(&format!("{params_path}{at}"), message);
-                }
+            && let Some(contract) = tool::contract(tool)
+        {
+            let params_path = format!("{path}/params");
+            for (at, message) in contract.check_params(params) {
+                self.mistake(&format!("{params_path}{at}"), message);
             }
+        }
         let assign = match fields.get("assign") {
             None => None,
             Some(name) => self.assign(name, &format!("{path}/assign")),
@@ -281,7 +282,8 @@ impl Reader<'_> {
         self.mistake(
             path,
             format!(
-                "the {what} name `{name}` must begin with a lower-case letter and go on with lower-case letters, digits or `_` (at most {MAX_NAME_BYTES})"
+                "the {what} name `{name}` must begin with a lower-case letter and go \
+                     on with lower-case letters, digits or `_` (at most {MAX_NAME_BYTES})"
             ),
         );
         None
@@ -498,7 +500,19 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported_with_its_place() {
-        let source = "name: Wrong Name\nsteps:\n  - name: a\n    tool: github.getIsue\n    params: {}\n  - name: a\n    tool: test.noop\n    retry: { maxAttempts: 11 }\n    asign: x\nconfig:\n  timeoutMs: 5\n";
+        let source = concat!(
+            "name: Wrong Name\n",
+            "steps:\n",
+            "  - name: a\n",
+            "    tool: github.getIsue\n",
+            "    params: {}\n",
+            "  - name: a\n",
+            "    tool: test.noop\n",
+            "    retry: { maxAttempts: 11 }\n",
+            "    asign: x\n",
+            "config:\n",
+            "  timeoutMs: 5\n"
+        );
         let mistakes = read(source, ReadOptions::default()).expect_err("five mistakes");
         let found: Vec<(usize, usize)> = mistakes
             .iter()
@@ -519,7 +533,16 @@ mod tests {
 
     #[test]
     fn parameters_are_checked_against_the_tool() {
-        let source = "name: w\nsteps:\n  - name: a\n    tool: github.getIssue\n    params:\n      owner: o\n      number: seven\n      nummer: 7\n";
+        let source = concat!(
+            "name: w\n",
+            "steps:\n",
+            "  - name: a\n",
+            "    tool: github.getIssue\n",
+            "    params:\n",
+            "      owner: o\n",
+            "      number: seven\n",
+            "      nummer: 7\n"
+        );
         let mistakes = read(source, ReadOptions::default()).expect_err("three mistakes");
         let lines: Vec<usize> = mistakes.iter().map(|m| m.position.line).collect();
         assert_eq!(
@@ -535,7 +558,14 @@ mod tests {
             let mistakes = read(source, ReadOptions::default()).expect_err("broken");
             assert!(!mistakes.is_empty(), "{source}");
         }
-        let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+        let bomb = concat!(
+            "a: &a [1,1,1,1,1,1,1,1,1,1]\n",
+            "b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n",
+            "c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n",
+            "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n",
+            "e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n",
+            "f: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n"
+        );
         let mistakes = read(bomb, ReadOptions::default()).expect_err("too many values");
         assert!(mistakes[0].message.contains("values"), "{}", mistakes[0]);
     }

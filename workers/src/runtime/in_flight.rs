@@ -92,9 +92,10 @@ impl InFlight {
             state.cancelled_order.push_back(execution);
         }
         if state.cancelled_order.len() > MAX_CANCELLED
-            && let Some(oldest) = state.cancelled_order.pop_front() {
-                state.cancelled.remove(&oldest);
-            }
+            && let Some(oldest) = state.cancelled_order.pop_front()
+        {
+            state.cancelled.remove(&oldest);
+        }
     }
 
     pub(super) fn summary(&self) -> Summary {

@@ -31,13 +31,23 @@ pub(crate) struct Answer {
 
 impl Api {
     pub(super) fn new(base: String) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { http, base, token: TOKEN.to_owned() })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()?;
+        Ok(Self {
+            http,
+            base,
+            token: TOKEN.to_owned(),
+        })
     }
 
     /// The same API with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
-        Self { token: token.to_owned(), ..self.clone() }
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Answer> {
@@ -51,8 +61,13 @@ impl Api {
     /// Stores a definition.
     pub(crate) async fn apply(&self, name: &str, definition: &str) -> Result<()> {
         let path = format!("/api/workflows/{name}");
-        let answer = self.send(self.request(Method::PUT, &path).body(definition.to_owned())).await?;
-        ensure!(matches!(answer.status, 200 | 201), "{name} was not applied: {answer:?}");
+        let answer = self
+            .send(self.request(Method::PUT, &path).body(definition.to_owned()))
+            .await?;
+        ensure!(
+            matches!(answer.status, 200 | 201),
+            "{name} was not applied: {answer:?}"
+        );
         Ok(())
     }
 
@@ -64,15 +79,26 @@ impl Api {
 
     /// Starts a workflow and returns the execution's id.
     pub(crate) async fn start(&self, workflow: &str, body: &Value) -> Result<String> {
-        let answer = self.post(&format!("/api/workflows/{workflow}/trigger"), body).await?;
-        ensure!(answer.status == 202, "{workflow} was not started: {answer:?}");
-        let id = answer.json["executionId"].as_str().context("an execution id")?;
+        let answer = self
+            .post(&format!("/api/workflows/{workflow}/trigger"), body)
+            .await?;
+        ensure!(
+            answer.status == 202,
+            "{workflow} was not started: {answer:?}"
+        );
+        let id = answer.json["executionId"]
+            .as_str()
+            .context("an execution id")?;
         Ok(id.to_owned())
     }
 
     /// Waits until every one of `ids` is completed. While the gateway or an owner is away, it is
     /// asked again; an execution that ended otherwise is an error at once.
-    pub(crate) async fn wait_until_completed(&self, ids: &[String], within: Duration) -> Result<()> {
+    pub(crate) async fn wait_until_completed(
+        &self,
+        ids: &[String],
+        within: Duration,
+    ) -> Result<()> {
         assert!(!ids.is_empty(), "nothing to wait for");
         let mut left = ids.iter().peekable();
         let mut last = None;
@@ -109,7 +135,11 @@ impl Api {
             let page = self.get(&path).await?;
             ensure!(page.status == 200, "{page:?}");
             let found = page.json["executions"].as_array().context("executions")?;
-            ids.extend(found.iter().filter_map(|one| one["id"].as_str().map(str::to_owned)));
+            ids.extend(
+                found
+                    .iter()
+                    .filter_map(|one| one["id"].as_str().map(str::to_owned)),
+            );
             match page.json["nextCursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return Ok(ids),
@@ -121,11 +151,16 @@ impl Api {
     pub(crate) async fn metric(&self, name: &str) -> Result<u64> {
         let text = self.get("/metrics").await?.text;
         let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.with_context(|| format!("no {name} in {text}"))?.trim().parse().context("a number")
+        line.with_context(|| format!("no {name} in {text}"))?
+            .trim()
+            .parse()
+            .context("a number")
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer> {

@@ -14,7 +14,10 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_afu9");
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// What every process needs of our environment, and nothing else of it.
-#[expect(clippy::disallowed_methods, reason = "the environment of children, not configuration")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment of children, not configuration"
+)]
 pub(super) fn base_environment() -> Option<(&'static str, OsString)> {
     std::env::var_os("PATH").map(|path| ("PATH", path))
 }
@@ -31,7 +34,9 @@ impl Ended {
     /// Each line of standard output as JSON.
     pub(crate) fn json_lines(&self) -> Result<Vec<Value>> {
         let lines = self.stdout.lines();
-        lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+        lines
+            .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+            .collect()
     }
 
     /// Standard output as one JSON document.
@@ -43,11 +48,18 @@ impl Ended {
 /// Runs `afu9 <arguments>` with nothing but `environment`.
 pub(crate) async fn afu9(environment: &[(String, String)], arguments: &[&str]) -> Result<Ended> {
     let mut command = tokio::process::Command::new(BINARY);
-    command.args(arguments).env_clear().envs(base_environment()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(base_environment())
+        .kill_on_drop(true);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let ran = tokio::time::timeout(WITHIN, command.output()).await;
-    let Output { status, stdout, stderr } =
-        ran.with_context(|| format!("afu9 {arguments:?} took over {WITHIN:?}"))??;
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = ran.with_context(|| format!("afu9 {arguments:?} took over {WITHIN:?}"))??;
     let ended = Ended {
         code: status.code(),
         stdout: String::from_utf8(stdout)?,

@@ -43,7 +43,12 @@ impl Database {
         };
         let installation = provision::postgres(&target_dir(), &mut PrintProgress)?;
         let sql = sql::Client::new(&installation.bin_dir, &url);
-        Ok(Some(Self { url, sql, server, _database: database }))
+        Ok(Some(Self {
+            url,
+            sql,
+            server,
+            _database: database,
+        }))
     }
 
     /// The number that `SELECT count(*) FROM <from>` gives.
@@ -51,7 +56,10 @@ impl Database {
         let statement = format!("SELECT count(*) FROM {from}");
         let rows = tokio::task::block_in_place(|| self.sql.query(&statement))?;
         let first = rows.rows.first().and_then(|row| row.first());
-        first.context("a count has one row")?.parse().context("a count is a number")
+        first
+            .context("a count has one row")?
+            .parse()
+            .context("a count is a number")
     }
 
     /// Waits until `SELECT count(*) FROM <from>` is `wanted`.
@@ -82,6 +90,8 @@ impl Database {
     }
 
     fn server(&mut self) -> Result<&mut ServerFixture> {
-        self.server.as_mut().context("this database's server is not the test's own")
+        self.server
+            .as_mut()
+            .context("this database's server is not the test's own")
     }
 }

@@ -48,7 +48,12 @@ pub(super) fn config(issues: u64) -> Config {
 
 /// The delivery that says that issue `number` was labelled.
 pub(crate) fn labeled(api: &Api, number: u64) -> Delivery {
-    Delivery::labeled(&format!("{}/api/webhooks/github", api.base), SECRET, REPOSITORY, number)
+    Delivery::labeled(
+        &format!("{}/api/webhooks/github", api.base),
+        SECRET,
+        REPOSITORY,
+        number,
+    )
 }
 
 /// Delivers one webhook for each of `issues`; all must be accepted.
@@ -60,7 +65,10 @@ pub(crate) async fn deliver_all(
     futures::stream::iter(issues)
         .map(|number| async move {
             let Delivered { status, body, .. } = github.deliver(&labeled(api, number)).await?;
-            ensure!(status == 202, "the webhook of #{number} was answered {status}: {body}");
+            ensure!(
+                status == 202,
+                "the webhook of #{number} was answered {status}: {body}"
+            );
             Ok(())
         })
         .buffer_unordered(DELIVERED_AT_ONCE)
@@ -70,16 +78,21 @@ pub(crate) async fn deliver_all(
 
 /// Makes every request take at least `ms`, so that there is always something under way.
 pub(crate) fn slow_down(github: &Handle, ms: u64) -> Result<()> {
-    let latency = FaultKind::Latency { ms, jitter_ms: ms / 2 };
+    let latency = FaultKind::Latency {
+        ms,
+        jitter_ms: ms / 2,
+    };
     github.add_fault(Fault::always(FaultMatch::default(), latency))?;
     Ok(())
 }
 
 /// Waits until so many changes were made: until things are well under way.
 pub(crate) async fn wait_for_effects(github: &Handle, wanted: u64) -> Result<()> {
-    wait::until(&format!("{wanted} effects at GitHub"), Duration::from_secs(60), async || {
-        Ok((github.stats().effects_recorded >= wanted).then_some(()))
-    })
+    wait::until(
+        &format!("{wanted} effects at GitHub"),
+        Duration::from_secs(60),
+        async || Ok((github.stats().effects_recorded >= wanted).then_some(())),
+    )
     .await
 }
 
@@ -89,8 +102,16 @@ pub(crate) fn assert_one_of_each(github: &Handle, issues: RangeInclusive<u64>) -
     let state = github.state(REPOSITORY)?;
     let count = usize::try_from(issues.end() + 1 - issues.start())?;
     assert!(count > 0, "nothing was to be done");
-    assert_eq!(state.branches.len(), 1 + count, "main, and a branch for each issue");
-    assert_eq!(state.pull_requests.len(), count, "a pull request for each issue");
+    assert_eq!(
+        state.branches.len(),
+        1 + count,
+        "main, and a branch for each issue"
+    );
+    assert_eq!(
+        state.pull_requests.len(),
+        count,
+        "a pull request for each issue"
+    );
     let mut pulls: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for pull in state.pull_requests {
         pulls.entry(pull.head.clone()).or_default().push(pull);
@@ -101,13 +122,28 @@ pub(crate) fn assert_one_of_each(github: &Handle, issues: RangeInclusive<u64>) -
             panic!("pull requests of {branch}: {:?}", pulls.get(&branch));
         };
         assert_eq!(pull.commits, 1, "{branch} has one commit of ours");
-        assert_eq!((pull.base.as_str(), pull.state.as_str()), ("main", "open"), "{branch}");
-        assert_eq!(Some(&pull.head_sha), state.branches.get(&branch), "{branch}");
-        let issue = state.issues.iter().find(|issue| issue.number == number).expect("an issue");
+        assert_eq!(
+            (pull.base.as_str(), pull.state.as_str()),
+            ("main", "open"),
+            "{branch}"
+        );
+        assert_eq!(
+            Some(&pull.head_sha),
+            state.branches.get(&branch),
+            "{branch}"
+        );
+        let issue = state
+            .issues
+            .iter()
+            .find(|issue| issue.number == number)
+            .expect("an issue");
         let [comment] = &issue.comments[..] else {
             panic!("comments of #{number}: {:?}", issue.comments);
         };
-        assert!(comment.contains(&format!("#{}:", pull.number)), "#{number}: {comment}");
+        assert!(
+            comment.contains(&format!("#{}:", pull.number)),
+            "#{number}: {comment}"
+        );
     }
     let mut made: BTreeMap<(&str, String), u64> = BTreeMap::new();
     for effect in github.effects() {

@@ -26,12 +26,20 @@ impl Role {
     ) -> Result<Self> {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
         let process = spawn(name, &arguments, &environment, log)?;
-        Ok(Self { process, ended: false, arguments, environment })
+        Ok(Self {
+            process,
+            ended: false,
+            arguments,
+            environment,
+        })
     }
 
     /// Starts it again, with its log going on.
     pub(super) fn restart(&mut self) -> Result<()> {
-        let (name, log) = (self.process.name().to_owned(), self.process.log().to_owned());
+        let (name, log) = (
+            self.process.name().to_owned(),
+            self.process.log().to_owned(),
+        );
         self.process = spawn(&name, &self.arguments, &self.environment, log)?;
         self.ended = false;
         Ok(())
@@ -45,7 +53,17 @@ fn spawn(
     log: PathBuf,
 ) -> Result<Process> {
     let mut command = Command::new(command::BINARY);
-    command.args(arguments).env_clear().envs(command::base_environment());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(command::base_environment());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    Process::spawn(command, Spec { name: name.to_owned(), log, end_with: Signal::Kill })
+    Process::spawn(
+        command,
+        Spec {
+            name: name.to_owned(),
+            log,
+            end_with: Signal::Kill,
+        },
+    )
 }

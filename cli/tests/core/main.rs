@@ -77,17 +77,23 @@ async fn failures_cancels_and_timeouts_end_executions() -> Result<()> {
     let orchestrator = world.orchestrator();
     let worker = world.worker();
     let failing = world
-        .apply(
-            "name: failing\nsteps:\n  - { name: bad, tool: test.fail, params: { permanent: true } }\n  - { name: never, tool: test.noop }\n",
-        )
+        .apply(concat!(
+            "name: failing\n",
+            "steps:\n",
+            "  - { name: bad, tool: test.fail, params: { permanent: true } }\n",
+            "  - { name: never, tool: test.noop }\n"
+        ))
         .await?;
     let slow = world
         .apply("name: slow\nsteps:\n  - { name: sleep, tool: test.sleep, params: { ms: 60000 } }\n")
         .await?;
     let late = world
-        .apply(
-            "name: late\nsteps:\n  - { name: sleep, tool: test.sleep, params: { ms: 60000 } }\nconfig: { timeoutMs: 1000 }\n",
-        )
+        .apply(concat!(
+            "name: late\n",
+            "steps:\n",
+            "  - { name: sleep, tool: test.sleep, params: { ms: 60000 } }\n",
+            "config: { timeoutMs: 1000 }\n"
+        ))
         .await?;
     let missing = world
         .apply("name: missing\nsteps:\n  - { name: a, tool: test.echo, params: { value: \"${input.absent}\" } }\n")
@@ -213,9 +219,12 @@ async fn large_outputs_travel_as_artifacts() -> Result<()> {
     let orchestrator = world.orchestrator();
     let worker = world.worker();
     let workflow = world
-        .apply(
-            "name: large\nsteps:\n  - { name: a, tool: test.bytes, assign: a, params: { bytes: 700000 } }\n  - { name: b, tool: test.echo, assign: b, params: { value: \"${a}\" } }\n",
-        )
+        .apply(concat!(
+            "name: large\n",
+            "steps:\n",
+            "  - { name: a, tool: test.bytes, assign: a, params: { bytes: 700000 } }\n",
+            "  - { name: b, tool: test.echo, assign: b, params: { value: \"${a}\" } }\n"
+        ))
         .await?;
     let ids = world.start_many(&workflow, json!({}), 1).await?;
     let ended = world.wait_for_ends(&ids).await?;

@@ -254,9 +254,9 @@ impl World {
                     .steps
                     .iter()
                     .any(|step| step.status == StepStatus::Running)
-                {
-                    return Ok(());
-                }
+            {
+                return Ok(());
+            }
             if Instant::now() > deadline {
                 bail!("{id} does not run");
             }
