@@ -25,6 +25,21 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// # Errors
 /// When it cannot be encoded.
 pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError> {
+    // The same attempt of the same job is one dead letter, however often it is found.
+    named_dead_letter_message(
+        letter,
+        letter.job.as_ref().map(|job| format!("dlq.{}", job.id)),
+    )
+}
+
+/// One message with `letter`, under the message id by which a second copy of it is recognised.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn named_dead_letter_message(
+    letter: &DeadLetter,
+    message_id: Option<String>,
+) -> Result<Outgoing, PublishError> {
     let subject = match (&letter.kind, letter.reason) {
         (Some(kind), _) => subject::dead_letter(kind),
         (None, DeadLetterReason::Unwritable) => subject::DEAD_LETTER_HISTORY.to_owned(),
@@ -34,8 +49,6 @@ pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError
         subject: subject.clone(),
         source,
     })?;
-    // The same attempt of the same job is one dead letter, however often it is found.
-    let message_id = letter.job.as_ref().map(|job| format!("dlq.{}", job.id));
     Ok(Outgoing {
         subject,
         payload,

@@ -147,8 +147,7 @@ impl Settings {
                     .unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
             },
             api: ApiSettings {
-                url: url(&mut reader, "api.url")
-                    .unwrap_or_else(|| "http://127.0.0.1:3000".to_owned()),
+                url: api_url(&mut reader),
                 token: reader.secret("api.token"),
             },
             aws_endpoint: url(&mut reader, "aws.endpoint_url"),
@@ -340,6 +339,16 @@ pub(crate) fn worker_kind(name: &str, allow_test_kind: bool) -> Result<WorkerKin
         ));
     }
     Ok(profile.kind.clone())
+}
+
+/// The gateway speaks plain HTTP, on loopback or behind something that ends TLS; the operator
+/// commands speak to it directly.
+fn api_url(reader: &mut Reader) -> String {
+    let url = url(reader, "api.url").unwrap_or_else(|| "http://127.0.0.1:3000".to_owned());
+    if url.starts_with("https://") {
+        reader.mistake("api.url: the commands speak plain HTTP; give the gateway's own address, or a tunnel to it");
+    }
+    url
 }
 
 fn url(reader: &mut Reader, path: &str) -> Option<String> {

@@ -35,7 +35,8 @@ const WORKFLOWS: [&str; 4] = [
     concat!(
         "name: retried\n",
         "steps:\n",
-        "  - { name: a, tool: test.echo, params: { value: 1 }, assign: x, retry: { maxAttempts: 3, backoff: fixed, initialDelayMs: 100 } }\n",
+        "  - { name: a, tool: test.echo, params: { value: 1 }, assign: x,\n",
+        "      retry: { maxAttempts: 3, backoff: fixed, initialDelayMs: 100 } }\n",
         "  - { name: b, tool: test.echo, params: { value: \"${x.value}\" }, if: \"${x.value}\" }\n"
     ),
     concat!(
@@ -446,9 +447,12 @@ fn an_execution_without_its_definition_fails_and_says_so() {
 #[test]
 fn an_attempt_whose_deadline_passes_is_retried_and_its_late_result_ignored() {
     let mut simulation = Simulation::new(1);
-    let workflow = simulation.workflow(
-        concat!("name: timed\n", "steps:\n", "  - { name: a, tool: test.noop, timeoutMs: 1000, retry: { maxAttempts: 2, initialDelayMs: 100 } }\n"),
-    );
+    let workflow = simulation.workflow(concat!(
+        "name: timed\n",
+        "steps:\n",
+        "  - { name: a, tool: test.noop, timeoutMs: 1000,\n",
+        "      retry: { maxAttempts: 2, initialDelayMs: 100 } }\n",
+    ));
     let id = ExecutionId::from_uuid(uuid(7 << 76));
     simulation.append(vec![Input {
         execution: id,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use afu9_broker::dead_letter::dead_letter_message;
+use afu9_broker::dead_letter::named_dead_letter_message;
 use afu9_broker::history::{HistoryConsumer, HistoryMessage};
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::message::{DeadLetter, DeadLetterReason};
@@ -98,7 +98,8 @@ impl Source for StreamSource {
         };
         let failed =
             |error| RequestError::other("setting history aside", Box::new(error) as Box<_>);
-        let message = dead_letter_message(&letter).map_err(failed)?;
+        let id = format!("dlq.history.{}", dead.stream_sequence);
+        let message = named_dead_letter_message(&letter, Some(id)).map_err(failed)?;
         self.broker.publish(message).await.map_err(failed)?;
         Ok(())
     }
