@@ -117,7 +117,10 @@ impl System {
         console.heading("Starting");
         let runs = target_dir().join("afu9").join("runs");
         let directory = RunDirectory::create(&runs, options.name, KEPT_RUNS)?;
-        console.aside(&format!("data and logs: {}", directory.path().display()));
+        console.aside(&format!(
+            "data and logs: {}",
+            nearby(directory.path()).display()
+        ));
         let nats =
             found.start_nats(&mut settings, directory.path(), options.durability, console)?;
         interrupt.check()?;
@@ -296,4 +299,10 @@ pub(crate) fn wait_or_casualty<T>(
         }
         probe(system)
     })
+}
+
+/// `path` as seen from where the person stands, if it is below.
+fn nearby(path: &Path) -> &Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path)
 }
