@@ -236,7 +236,8 @@ impl History {
             bail!("`{id}` is not an execution's id");
         }
         let execution = client.query(&format!(
-            "SELECT id, status, triggered_by, started_at, completed_at FROM workflow_executions WHERE id = '{id}'"
+            "SELECT id, status, triggered_by, to_char(started_at, 'HH24:MI:SS.MS') AS started, \
+             to_char(completed_at, 'HH24:MI:SS.MS') AS completed FROM workflow_executions WHERE id = '{id}'"
         ))?;
         let steps = client.query(&format!(
             "SELECT step_index, step_name, status, duration_ms, retry_count FROM workflow_steps \
