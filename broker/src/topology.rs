@@ -119,6 +119,30 @@ impl Broker {
         Ok(report)
     }
 
+    /// Creates the work queue of `kind` and its consumers again if they are gone: in durable mode
+    /// they are in the memory of a server that may have been restarted.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn ensure_work_queue(&self, kind: &WorkerKind) -> Result<(), RequestError> {
+        let name = work_stream(kind);
+        let wanted = streams(&self.config)
+            .into_iter()
+            .find(|stream| stream.name == name);
+        let Some(wanted) = wanted else {
+            return Err(RequestError::new(
+                format!("creating the work queue {kind}"),
+                "this configuration has no such worker kind",
+            ));
+        };
+        let mut report = Report::default();
+        self.ensure_stream(wanted, &mut report).await?;
+        if !report.created.is_empty() {
+            tracing::warn!(%kind, "work queue was gone and has been created again");
+        }
+        self.ensure_work_consumers(kind).await
+    }
+
     /// Compares what is there with what this configuration asks for, and changes nothing.
     ///
     /// # Errors

@@ -255,6 +255,7 @@ impl Owner {
             let verdicts = self.shared.broker.publish_all(outgoing).await;
             let mut again = Vec::new();
             let mut pause = PAUSE;
+            let mut unanswered: Option<WorkerKind> = None;
             for (planned, verdict) in messages.into_iter().zip(verdicts) {
                 match (verdict, &planned.about) {
                     (Ok(stored), About::Jobs { kind, jobs }) => {
@@ -273,6 +274,8 @@ impl Owner {
                     (Err(error), _) if error.is_retryable() => {
                         if is_full(&error) {
                             pause = FULL_PAUSE;
+                        } else if let About::Jobs { kind, .. } = &planned.about {
+                            unanswered = Some(kind.clone());
                         }
                         again.push(planned);
                     }
@@ -284,6 +287,12 @@ impl Owner {
                 }
             }
             messages = again;
+            // A queue that does not answer may be gone with the memory of a restarted server.
+            if let Some(kind) = unanswered
+                && let Err(error) = self.shared.broker.ensure_work_queue(&kind).await
+            {
+                tracing::debug!(%kind, %error, "work queue not answering");
+            }
             if !messages.is_empty() {
                 tracing::debug!(partition = %self.partition, left = messages.len(), "publish repeated");
                 tokio::time::sleep(pause).await;
@@ -435,6 +444,12 @@ impl Owner {
     /// and a restarted server has lost all of them.
     async fn lost_kinds(broker: &Broker, seen: &[WorkSeen], restarted: bool) -> Vec<WorkerKind> {
         if restarted && broker.config().durability == Durability::Durable {
+            for kind in &broker.config().kinds {
+                while let Err(error) = broker.ensure_work_queue(kind).await {
+                    tracing::debug!(%kind, %error, "work queue not answering, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
             return broker.config().kinds.clone();
         }
         let mut lost = Vec::new();

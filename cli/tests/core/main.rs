@@ -5,6 +5,7 @@ mod world;
 
 use std::time::Duration;
 
+use afu9_broker::Durability;
 use afu9_schemas::message::history::HistoryKind;
 use afu9_schemas::message::{Cancel, InputKind};
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
@@ -194,7 +195,17 @@ async fn two_orchestrators_share_the_partitions() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_nats_server_loses_nothing() -> Result<()> {
-    let mut world = World::start().await?;
+    killed_nats_server(Durability::Fast).await
+}
+
+/// In durable mode the work queues are in the server's memory: they are gone, with their consumers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_nats_server_loses_nothing_in_durable_mode() -> Result<()> {
+    killed_nats_server(Durability::Durable).await
+}
+
+async fn killed_nats_server(durability: Durability) -> Result<()> {
+    let mut world = World::start_with(durability).await?;
     let orchestrator = world.orchestrator();
     let worker = world.worker();
     let workflow = world.apply(NOOP_5).await?;

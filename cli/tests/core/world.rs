@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     nats: ServerFixture,
+    durability: Durability,
     broker: Broker,
     writer: LogWriter,
     events: Arc<Mutex<Vec<HistoryEvent>>>,
@@ -64,15 +65,23 @@ impl Role {
 
 impl World {
     pub(crate) async fn start() -> Result<Self> {
+        Self::start_with(Durability::Fast).await
+    }
+
+    pub(crate) async fn start_with(durability: Durability) -> Result<Self> {
         // Shown when a test fails, or with --nocapture; RUST_LOG chooses what.
         let _already_set = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let nats =
-            tokio::task::spawn_blocking(|| fixture::private_nats(afu9_servers::Durability::Fast))
-                .await??;
-        let mut broker = Broker::connect(config(&nats.url)).await?;
+        let nats = tokio::task::spawn_blocking(move || {
+            fixture::private_nats(match durability {
+                Durability::Fast => afu9_servers::Durability::Fast,
+                Durability::Durable => afu9_servers::Durability::Durable,
+            })
+        })
+        .await??;
+        let mut broker = Broker::connect(config(&nats.url, durability)).await?;
         broker.ensure_topology().await?;
         let (writer, _writing) = LogWriter::start(broker.clone());
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -109,6 +118,7 @@ impl World {
         });
         Ok(Self {
             nats,
+            durability,
             broker,
             writer,
             events,
@@ -119,11 +129,11 @@ impl World {
 
     pub(crate) fn orchestrator(&self) -> Role {
         let stop = CancellationToken::new();
-        let url = self.nats.url.clone();
+        let (url, durability) = (self.nats.url.clone(), self.durability);
         let stopped = stop.clone();
         let (sender, receiver) = std::sync::mpsc::channel();
         let task = self.tracker.spawn(async move {
-            let mut broker = Broker::connect(config(&url)).await?;
+            let mut broker = Broker::connect(config(&url, durability)).await?;
             broker.ensure_topology().await?;
             let orchestrator = Orchestrator::new(broker, afu9_orchestrator::Config::default());
             sender.send(orchestrator.stats())?;
@@ -136,9 +146,9 @@ impl World {
 
     pub(crate) fn worker(&self) -> Role {
         let stop = CancellationToken::new();
-        let (url, stopped) = (self.nats.url.clone(), stop.clone());
+        let (url, durability, stopped) = (self.nats.url.clone(), self.durability, stop.clone());
         let task = self.tracker.spawn(async move {
-            let broker = Broker::connect(config(&url)).await?;
+            let broker = Broker::connect(config(&url, durability)).await?;
             let config = runtime::Config {
                 worker: WorkerId::new("test-1")?,
                 host: "here".to_owned(),
@@ -339,14 +349,14 @@ impl Drop for World {
     }
 }
 
-fn config(url: &str) -> Config {
+fn config(url: &str, durability: Durability) -> Config {
     Config {
         url: url.to_owned(),
         auth: Auth::None,
         ca_file: None,
         name: "test".to_owned(),
         replicas: Replicas::One,
-        durability: Durability::Fast,
+        durability,
         partitions: PartitionCount::new(4).expect("in range"),
         kinds: vec![WorkerKind::new("test").expect("valid")],
         limits: afu9_broker::config::Limits::default(),
