@@ -155,12 +155,14 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
 /// The address without the user information it may hold.
 fn redacted(url: &str) -> String {
     url.split(',')
-        .map(
-            |part| match (part.split_once("://"), part.rsplit_once('@')) {
-                (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-                _ => part.to_owned(),
+        .map(|part| match part.rsplit_once('@') {
+            // Without a scheme it is `nats`, to the client too.
+            Some((before, host)) => match before.split_once("://") {
+                Some((scheme, _)) => format!("{}://{host}", scheme.trim()),
+                None => format!("nats://{host}"),
             },
-        )
+            None => part.to_owned(),
+        })
         .collect::<Vec<_>>()
         .join(",")
 }
@@ -213,5 +215,6 @@ mod tests {
     #[test]
     fn addresses_are_shown_without_passwords() {
         assert_eq!(redacted("nats://u:p@a:1,tls://b:2"), "nats://a:1,tls://b:2");
+        assert_eq!(redacted("u:p@a:1,b:2"), "nats://a:1,b:2");
     }
 }

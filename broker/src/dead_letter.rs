@@ -5,8 +5,9 @@ use std::time::Duration;
 use afu9_schemas::codec;
 use afu9_schemas::message::{DeadLetter, DeadLetterReason, JobEnvelope};
 use afu9_schemas::{WorkerKind, subject};
-use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::{AckKind, ErrorCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::Deserialize;
@@ -72,6 +73,13 @@ pub struct Exhausted {
 }
 
 impl Exhausted {
+    /// Whether only a newer AFU-9 can read the jobs, so that they must be left in place.
+    pub fn is_from_the_future(&self) -> bool {
+        self.raw.as_deref().is_some_and(|bytes| {
+            codec::decode::<JobEnvelope>(bytes).is_err_and(|error| error.is_from_the_future())
+        })
+    }
+
     /// The worker kind whose queue the jobs were in.
     pub fn kind(&self) -> Option<WorkerKind> {
         let name = self.stream.strip_prefix(WORK_PREFIX)?.to_ascii_lowercase();
@@ -157,12 +165,7 @@ impl ExhaustedJobs {
             .get_stream_no_info(&notice.stream)
             .await
             .map_err(|error| failed(error.into()))?;
-        // The message is gone if somebody answered after all.
-        let raw = stream
-            .direct_get(notice.stream_seq)
-            .await
-            .ok()
-            .map(|message| message.payload);
+        let raw = content(&stream, notice.stream_seq).await.map_err(failed)?;
         let jobs = raw.as_deref().and_then(|bytes| codec::decode(bytes).ok());
         Ok(Some(Exhausted {
             stream: notice.stream,
@@ -189,7 +192,8 @@ impl ExhaustedJobs {
                 .map_err(|error| failed(error.into()))?;
             if let Err(error) = stream.delete_message(exhausted.sequence).await {
                 // Already gone is what we want; anything else comes again with the notice.
-                if stream.direct_get(exhausted.sequence).await.is_ok() {
+                let left = content(&stream, exhausted.sequence).await;
+                if !matches!(left, Ok(None)) {
                     return Err(failed(error.into()));
                 }
             }
@@ -199,6 +203,23 @@ impl ExhaustedJobs {
             .ack_with(AckKind::Ack)
             .await
             .map_err(failed)
+    }
+}
+
+/// The bytes of a message; `None` if it is gone because somebody answered after all, or with its
+/// whole queue. No answer is not that: the message would be left to nobody.
+async fn content(stream: &Stream<()>, sequence: u64) -> Result<Option<Bytes>, async_nats::Error> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message.payload)),
+        Err(error) => match error.kind() {
+            RawMessageErrorKind::NoMessageFound => Ok(None),
+            RawMessageErrorKind::JetStream(cause)
+                if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            _ => Err(error.into()),
+        },
     }
 }
 

@@ -23,8 +23,9 @@ const MAX_ACK_PENDING: i64 = 1000;
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
 const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
 
-/// Deliveries read ahead by one router.
-const READ_AHEAD: usize = 64;
+/// Deliveries read ahead by one router: fewer than it routes at once, because the server's patience
+/// with a delivery begins when it is read.
+const READ_AHEAD: usize = 16;
 
 impl Broker {
     /// Stores a delivery. `duplicate` tells that one with the same id from the same source is

@@ -8,7 +8,7 @@ mod owner;
 
 use async_nats::jetstream::kv;
 
-pub use checkpoint::{CheckpointHead, CheckpointStore, LoadedCheckpoint, SegmentRef, WorkSeen};
+pub use checkpoint::{CheckpointHead, CheckpointStore, SegmentRef, WorkSeen};
 pub use definition::{Applied, DefinitionStore};
 pub use idempotency::{Claim, IdempotencyStore};
 pub use owner::{Change, Lease, LeaseStore, LeaseWatch, Member};

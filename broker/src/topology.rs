@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use afu9_schemas::{PartitionCount, WorkerKind, subject};
+use afu9_schemas::{Lane, PartitionCount, WorkerKind, subject};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{
     Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType,
@@ -14,6 +14,7 @@ use async_nats::jetstream::{ErrorCode, kv, object_store};
 use crate::config::{Config, Durability};
 use crate::connection::Broker;
 use crate::error::RequestError;
+use crate::work::consumer_name;
 
 pub(crate) const LOG: &str = "AFU9_LOG";
 pub(crate) const HISTORY: &str = "AFU9_HISTORY";
@@ -43,12 +44,15 @@ const DLQ_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 const HISTORY_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long an unused artifact is kept.
-const ARTIFACT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const ARTIFACT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long the server remembers that deliveries of a job were exhausted.
 const ADVISORY_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const ADVISORY_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Where the server says that it gave up on a message; the names of stream and consumer follow.
+const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES";
 
 /// What the names of all work queues begin with.
 pub(crate) const WORK_PREFIX: &str = "AFU9_WORK_";
@@ -347,7 +351,11 @@ fn streams(config: &Config) -> Vec<StreamConfig> {
             ..base(
                 ADVISORIES,
                 "jobs whose deliveries are exhausted",
-                vec!["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.AFU9_WORK_*.>".to_owned()],
+                // By the names of the consumers: a wildcard stands for a whole token, so the streams'
+                // common prefix cannot be asked for.
+                Lane::ALL
+                    .map(|lane| format!("{MAX_DELIVERIES}.*.{}", consumer_name(lane)))
+                    .into(),
                 ADVISORY_BYTES,
             )
         },

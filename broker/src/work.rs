@@ -28,7 +28,7 @@ pub const MAX_DELIVER: i64 = 5;
 const MAX_ACK_PENDING: i64 = 200_000;
 
 /// Name of the durable consumer of a lane.
-fn consumer_name(lane: Lane) -> String {
+pub(crate) fn consumer_name(lane: Lane) -> String {
     format!("workers_{lane}")
 }
 

@@ -23,6 +23,11 @@ pub use template::{Condition, Mistake, Template, compile_condition};
 /// Longest expression accepted, in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
 
+/// Most values in the data of an expression, by how deep its loops stand in each other: evaluating
+/// takes time in proportion to a power of them, and everybody else in the partition waits. With
+/// these bounds it takes well below a second.
+const MAX_LOOP_VALUES: [usize; 3] = [usize::MAX, 5000, 300];
+
 /// Where expressions find their data.
 pub trait Scope {
     /// The value of a root name (`input`, `repo`, `steps`, `execution`, an assigned name), or
@@ -44,6 +49,8 @@ enum Code {
     Cel {
         program: Arc<Program>,
         roots: Vec<String>,
+        /// How deep loops stand in each other.
+        loops: usize,
     },
 }
 
@@ -132,11 +139,22 @@ impl Expression {
             .compile(&rewritten)
             .map_err(|errors| parse_mistake(source, &errors))?;
         let roots = roots::roots(program.expression());
+        let loops = roots::loop_depth(program.expression());
+        if loops >= MAX_LOOP_VALUES.len() {
+            return Err(Mistake {
+                offset: 0,
+                message: format!(
+                    "loops stand {loops} deep in each other, at most {} are allowed",
+                    MAX_LOOP_VALUES.len() - 1
+                ),
+            });
+        }
         Ok(Self {
             source: source.trim().to_owned(),
             code: Code::Cel {
                 program: Arc::new(program),
                 roots,
+                loops,
             },
         })
     }
@@ -174,10 +192,25 @@ impl Expression {
                     expression: self.source.clone(),
                     missing,
                 }),
-            Code::Cel { program, roots } => {
+            Code::Cel {
+                program,
+                roots,
+                loops,
+            } => {
                 let mut context = Context::with_env(Arc::clone(&ENV));
+                let mut values = 0;
                 for name in roots {
                     if let Some(value) = scope.root(name) {
+                        values += cel_value::count(&value);
+                        if values > MAX_LOOP_VALUES[*loops] {
+                            return Err(EvalError::Invalid {
+                                expression: self.source.clone(),
+                                reason: format!(
+                                    "it loops, and the data it reads holds more than {} values",
+                                    MAX_LOOP_VALUES[*loops]
+                                ),
+                            });
+                        }
                         context.add_variable_from_value(name.as_str(), cel_value::to_cel(&value));
                     }
                 }

@@ -53,19 +53,8 @@ impl Checkpointer {
         partition: Partition,
         owner: InstanceId,
         epoch: u64,
-        found: Option<(CheckpointHead, u64)>,
+        (head, revision): (CheckpointHead, u64),
     ) -> Self {
-        let (head, revision) = found.unwrap_or((
-            CheckpointHead {
-                owner,
-                epoch,
-                floor: 0,
-                segments: Vec::new(),
-                server: String::new(),
-                work: Vec::new(),
-            },
-            0,
-        ));
         Self {
             broker,
             store,

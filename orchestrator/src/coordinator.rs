@@ -9,7 +9,9 @@ use afu9_broker::kv::{Change, Lease, LeaseStore, Member, Swap};
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::{InstanceId, Partition};
+use futures::future::join_all;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -108,7 +110,7 @@ struct Seen {
 struct Running {
     lease: Lease,
     revision: u64,
-    renewed: Instant,
+    renewed: watch::Sender<Instant>,
     stop: CancellationToken,
 }
 
@@ -233,9 +235,7 @@ impl Coordinator {
     /// One turn: renews, takes, gives.
     async fn act(&mut self) {
         let plan = Plan::new(&self.facts());
-        for partition in plan.renew {
-            self.renew(partition).await;
-        }
+        self.renew(&plan.renew).await;
         self.stop_unrenewed();
         for partition in plan.acquire {
             self.acquire(partition).await;
@@ -291,40 +291,53 @@ impl Coordinator {
         }
     }
 
-    async fn renew(&mut self, partition: Partition) {
-        let Some(running) = self.running.get_mut(&partition) else {
-            return;
-        };
-        let lease = Lease {
-            renewal: running.lease.renewal + 1,
-            ..running.lease.clone()
-        };
+    /// Renews all leases side by side: one that is not answered holds up no other.
+    async fn renew(&mut self, partitions: &[Partition]) {
         let asked = Instant::now();
-        match self.store.put(partition, &lease, running.revision).await {
-            Ok(Swap::Stored(revision)) => {
-                running.lease = lease;
-                running.revision = revision;
-                running.renewed = asked;
-            }
-            // An unanswered renewal of ours may have arrived: then the lease is still ours, as the
-            // watch has told or will tell.
-            Ok(Swap::Lost) => match self.leases.get(&partition) {
-                Some(seen)
-                    if seen.lease.owner == Some(self.me) && seen.revision > running.revision =>
-                {
-                    running.lease = seen.lease.clone();
-                    running.revision = seen.revision;
+        let renewals = partitions.iter().filter_map(|partition| {
+            let running = self.running.get(partition)?;
+            let lease = Lease {
+                renewal: running.lease.renewal + 1,
+                ..running.lease.clone()
+            };
+            let (store, revision) = (&self.store, running.revision);
+            Some(async move {
+                let put = store.put(*partition, &lease, revision);
+                let answer = tokio::time::timeout(RENEW_EVERY, put).await;
+                (*partition, lease, answer)
+            })
+        });
+        for (partition, lease, answer) in join_all(renewals).await {
+            let Some(running) = self.running.get_mut(&partition) else {
+                continue;
+            };
+            match answer {
+                Ok(Ok(Swap::Stored(revision))) => {
+                    running.lease = lease;
+                    running.revision = revision;
+                    running.renewed.send_replace(asked);
                 }
-                _ => {}
-            },
-            Err(error) => tracing::debug!(%partition, %error, "lease not renewed"),
+                // An unanswered renewal of ours may have arrived: then the lease is still ours, as
+                // the watch has told or will tell.
+                Ok(Ok(Swap::Lost)) => {
+                    if let Some(seen) = self.leases.get(&partition)
+                        && seen.lease.owner == Some(self.me)
+                        && seen.revision > running.revision
+                    {
+                        running.lease = seen.lease.clone();
+                        running.revision = seen.revision;
+                    }
+                }
+                Ok(Err(error)) => tracing::debug!(%partition, %error, "lease not renewed"),
+                Err(_elapsed) => tracing::debug!(%partition, "lease not renewed in time"),
+            }
         }
     }
 
     /// An owner whose lease could not be renewed stops before anybody else may begin.
     fn stop_unrenewed(&mut self) {
         for (partition, running) in &self.running {
-            if running.renewed.elapsed() > STOP_AFTER && !running.stop.is_cancelled() {
+            if running.renewed.borrow().elapsed() > STOP_AFTER && !running.stop.is_cancelled() {
                 tracing::warn!(%partition, "lease could not be renewed, partition given up");
                 running.stop.cancel();
             }
@@ -343,12 +356,13 @@ impl Coordinator {
         match self.store.put(partition, &lease, expected).await {
             Ok(Swap::Stored(revision)) => {
                 let stop = CancellationToken::new();
+                let (renewed, seen_renewed) = watch::channel(asked);
                 let epoch = lease.epoch;
                 let (shared, stopped) = (self.shared.clone(), stop.clone());
                 self.tasks.spawn(async move {
                     let run = async {
                         let owner = tokio::select! {
-                            owner = Box::pin(Owner::load(shared, partition, epoch)) => owner?,
+                            owner = Box::pin(Owner::load(shared, partition, epoch, seen_renewed)) => owner?,
                             () = stopped.cancelled() => return Ok(()),
                         };
                         Box::pin(owner.run(stopped.clone())).await
@@ -368,7 +382,7 @@ impl Coordinator {
                     Running {
                         lease,
                         revision,
-                        renewed: asked,
+                        renewed,
                         stop,
                     },
                 );

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use afu9_broker::dead_letter::{Exhausted, dead_letter_message};
 use afu9_broker::log::LogWriter;
-use afu9_broker::{Broker, RequestError};
+use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{DeadLetter, DeadLetterReason};
 use tokio_util::sync::CancellationToken;
@@ -68,35 +68,54 @@ async fn settle(
         error: error.clone(),
         at: now(),
     };
-    let publish_failed =
-        |error| RequestError::other("setting a dead job aside", Box::new(error) as Box<_>);
     let Some(jobs) = &exhausted.jobs else {
         if let Some(raw) = &exhausted.raw {
+            if exhausted.is_from_the_future() {
+                return Err(RequestError::other(
+                    "settling a dead job",
+                    "it was written by a newer version and is left for a newer process",
+                ));
+            }
             let letter = letter(None, Some(raw.to_vec()), DeadLetterReason::Undecodable);
-            let message = dead_letter_message(&letter).map_err(publish_failed)?;
-            broker.publish(message).await.map_err(publish_failed)?;
-            add(&stats.dead_letters, 1);
+            set_aside(broker, &letter, stats).await?;
         }
         return Ok(());
     };
     for job in &jobs.jobs {
+        // The execution first: it must not wait for room among the dead letters.
+        writer
+            .submit_to(job.partition, vec![failed(job.id, error.clone())])
+            .await
+            .map_err(|error| RequestError::other("telling an execution of its dead job", error))?;
         let letter = letter(
             Some(job.clone()),
             None,
             DeadLetterReason::DeliveriesExhausted,
         );
-        let message = dead_letter_message(&letter).map_err(publish_failed)?;
-        broker.publish(message).await.map_err(publish_failed)?;
-        add(&stats.dead_letters, 1);
-        writer
-            .submit_to(job.partition, vec![failed(job.id, error.clone())])
-            .await
-            .map_err(|error| RequestError::other("telling an execution of its dead job", error))?;
+        set_aside(broker, &letter, stats).await?;
     }
     tracing::warn!(
         jobs = jobs.jobs.len(),
         deliveries = exhausted.deliveries,
         "dead jobs set aside"
     );
+    Ok(())
+}
+
+async fn set_aside(
+    broker: &Broker,
+    letter: &DeadLetter,
+    stats: &Stats,
+) -> Result<(), RequestError> {
+    let failed = |error| RequestError::other("setting a dead job aside", Box::new(error) as Box<_>);
+    let message = dead_letter_message(letter).map_err(failed)?;
+    match broker.publish(message).await {
+        Ok(_) => add(&stats.dead_letters, 1),
+        Err(PublishError::Full { .. }) => {
+            add(&stats.dead_letters_lost, 1);
+            tracing::error!("dead letters are full");
+        }
+        Err(error) => return Err(failed(error)),
+    }
     Ok(())
 }

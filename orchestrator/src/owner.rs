@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use afu9_broker::kv::WorkSeen;
 use afu9_broker::log::{LogMessage, LogReader, LogWriter};
 use afu9_broker::query::{Question, Questions};
-use afu9_broker::{Broker, Durability, PublishError, RequestError};
+use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_engine::{Definitions, Effect, PartitionState};
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpointer::{Checkpointer, Outcome};
-use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES};
+use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES, STOP_AFTER};
 use crate::definitions::DefinitionCache;
 use crate::stats::{Stats, add};
 use crate::tick::{About, Plan, Planned};
@@ -47,6 +47,9 @@ pub(crate) enum OwnerError {
     /// Another owner has written a checkpoint: this one is stale.
     #[error("partition {0} has another owner")]
     Fenced(Partition),
+    /// The lease was not renewed for so long that another owner may have begun.
+    #[error("the lease of partition {0} was not renewed in time")]
+    LeaseExpired(Partition),
     /// The partition holds something this build cannot read; a newer one can.
     #[error("partition {partition} holds inputs of a newer version, at {sequence}")]
     FromTheFuture { partition: Partition, sequence: u64 },
@@ -100,6 +103,8 @@ pub(crate) struct Owner {
     work: BTreeMap<WorkerKind, u64>,
     connections: watch::Receiver<u64>,
     server: String,
+    /// When the lease was last renewed.
+    lease: watch::Receiver<Instant>,
 }
 
 impl Owner {
@@ -156,6 +161,7 @@ impl Owner {
         stop: &CancellationToken,
     ) -> Result<bool, OwnerError> {
         self.load_definitions(&batch).await;
+        self.check_lease()?;
         let effects = self.fold(batch)?;
         let plan = Plan::new(self.partition, effects).map_err(|source| OwnerError::Encode {
             partition: self.partition,
@@ -171,6 +177,15 @@ impl Owner {
             () = &mut publishing => Ok(true),
             () = stop.cancelled() => Ok(false),
         }
+    }
+
+    /// An owner that was frozen or cut off for longer than its lease decides nothing any more: inputs
+    /// it has not seen may have been dropped behind its successor's checkpoint.
+    fn check_lease(&self) -> Result<(), OwnerError> {
+        if self.lease.borrow().elapsed() > STOP_AFTER {
+            return Err(OwnerError::LeaseExpired(self.partition));
+        }
+        Ok(())
     }
 
     async fn load_definitions(&mut self, batch: &[LogMessage]) {
@@ -314,7 +329,12 @@ impl Owner {
             .collect();
         let (writer, partition) = (self.shared.writer.clone(), self.partition);
         self.waking.push(Box::pin(async move {
-            (Vec::new(), writer.submit_to(partition, inputs).await)
+            loop {
+                match writer.submit_to(partition, inputs.clone()).await {
+                    Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+                    verdict => return (Vec::new(), verdict),
+                }
+            }
         }));
     }
 
@@ -440,10 +460,11 @@ impl Owner {
         self.repeat_jobs(&lost).await
     }
 
-    /// Worker kinds whose queue is behind what was seen of it. In durable mode queues are in memory,
-    /// and a restarted server has lost all of them.
+    /// Worker kinds whose queue may have lost jobs. Behind another server process that is every one:
+    /// in durable mode queues are in memory, in fast mode their tail may be gone. A job that was not
+    /// lost is dropped by its id, or its second result changes nothing.
     async fn lost_kinds(broker: &Broker, seen: &[WorkSeen], restarted: bool) -> Vec<WorkerKind> {
-        if restarted && broker.config().durability == Durability::Durable {
+        if restarted {
             for kind in &broker.config().kinds {
                 while let Err(error) = broker.ensure_work_queue(kind).await {
                     tracing::debug!(%kind, %error, "work queue not answering, trying again");
@@ -460,6 +481,9 @@ impl Owner {
                     Ok(_) => {}
                     Err(error) => {
                         tracing::debug!(%kind, %error, "work queue not readable, trying again");
+                        if let Err(error) = broker.ensure_work_queue(kind).await {
+                            tracing::debug!(%kind, %error, "work queue not answering");
+                        }
                         tokio::time::sleep(PAUSE).await;
                         continue;
                     }

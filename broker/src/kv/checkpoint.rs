@@ -17,6 +17,9 @@ use crate::topology::CHECKPOINTS;
 /// Size of one piece of a segment, in bytes: below the server's largest message.
 const PIECE_BYTES: usize = 512 * 1024;
 
+/// How often a claim that was lost to another writer is tried again.
+const MAX_CLAIMS: usize = 8;
+
 /// The head of a partition's checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointHead {
@@ -55,17 +58,6 @@ pub struct SegmentRef {
     pub pieces: u32,
     /// Its size, in bytes.
     pub bytes: u64,
-}
-
-/// A checkpoint as it was found.
-#[derive(Debug, Clone)]
-pub struct LoadedCheckpoint {
-    /// Its head.
-    pub head: CheckpointHead,
-    /// The revision of its head, for the next compare-and-set.
-    pub revision: u64,
-    /// Its segments, the oldest first.
-    pub segments: Vec<Bytes>,
 }
 
 /// The checkpoints of one partition.
@@ -120,19 +112,51 @@ impl CheckpointStore {
         Ok(Some((head, entry.revision)))
     }
 
-    /// Reads the checkpoint; `None` if there is none yet.
+    /// Makes `owner` the writer of the checkpoint: the head is replaced by itself with another owner,
+    /// after which a former owner's next write fails. Only then may its leftovers be removed and its
+    /// segments be read. Returns the head and its revision.
     ///
     /// # Errors
-    /// When the server does not answer, or a segment that the head names is not there.
-    pub async fn load(&self) -> Result<Option<LoadedCheckpoint>, RequestError> {
+    /// When the server does not answer, the head cannot be read, or others keep writing it.
+    pub async fn claim(
+        &self,
+        owner: InstanceId,
+        epoch: u64,
+    ) -> Result<(CheckpointHead, u64), RequestError> {
+        for _ in 0..MAX_CLAIMS {
+            let (mut head, revision) = self.load_head().await?.unwrap_or((
+                CheckpointHead {
+                    owner,
+                    epoch,
+                    floor: 0,
+                    segments: Vec::new(),
+                    server: String::new(),
+                    work: Vec::new(),
+                },
+                0,
+            ));
+            head.owner = owner;
+            head.epoch = epoch;
+            if let Swap::Stored(revision) = self.put_head(&head, revision).await? {
+                return Ok((head, revision));
+            }
+        }
+        Err(RequestError::new(
+            format!("claiming the checkpoint of partition {}", self.partition),
+            "another owner keeps writing it",
+        ))
+    }
+
+    /// Reads the segments that `head` names, the oldest first.
+    ///
+    /// # Errors
+    /// When the server does not answer, or a segment is not there.
+    pub async fn segments(&self, head: &CheckpointHead) -> Result<Vec<Bytes>, RequestError> {
         let failed = |error: async_nats::Error| {
             RequestError::new(
                 format!("loading the checkpoint of partition {}", self.partition),
                 error,
             )
-        };
-        let Some((head, revision)) = self.load_head().await? else {
-            return Ok(None);
         };
         let mut segments = Vec::with_capacity(head.segments.len());
         for segment in &head.segments {
@@ -149,11 +173,7 @@ impl CheckpointStore {
             }
             segments.push(Bytes::from(bytes));
         }
-        Ok(Some(LoadedCheckpoint {
-            head,
-            revision,
-            segments,
-        }))
+        Ok(segments)
     }
 
     /// Stores a segment. It counts only once a head names it.
@@ -240,10 +260,16 @@ impl CheckpointStore {
         Ok(leftovers.len())
     }
 
+    /// Removes a key without leaving a mark: every segment has keys of its own, and a mark for each
+    /// would stay for ever.
     async fn purge(&self, key: &str) -> Result<(), RequestError> {
+        let subject = format!("$KV.{}.{key}", self.store.name);
         self.store
-            .purge(key)
+            .stream
+            .purge()
+            .filter(subject)
             .await
-            .map_err(|error| RequestError::new(format!("removing {key}"), error))
+            .map_err(|error| RequestError::new(format!("removing {key}"), error))?;
+        Ok(())
     }
 }

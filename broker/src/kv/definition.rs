@@ -49,12 +49,17 @@ impl DefinitionStore {
     ) -> Result<Applied, RequestError> {
         let hash = definition::hash(value);
         let key = format!("name.{name}");
-        for _ in 0..MAX_RACES {
+        for race in 0..MAX_RACES {
             let (newest, revision) = self.read(&key).await?.unzip();
             if let Some(newest) = &newest
                 && newest.workflow.hash == hash
                 && newest.enabled
             {
+                if race > 0 {
+                    // Our record of this content may lie over the winner's, which has another
+                    // workflow id.
+                    self.put_by_hash(newest).await?;
+                }
                 return Ok(Applied {
                     record: newest.clone(),
                     created: false,
@@ -79,10 +84,7 @@ impl DefinitionStore {
             let payload = codec::encode(&record)
                 .map_err(|error| RequestError::new("storing a definition", error))?;
             // By hash first: whoever finds the name must find the content.
-            self.store
-                .put(format!("hash.{hash}"), payload.clone())
-                .await
-                .map_err(|error| RequestError::new("storing a definition", error))?;
+            self.put_by_hash(&record).await?;
             match swap(&self.store, &key, payload, revision.unwrap_or(0)).await? {
                 Swap::Stored(_) => {
                     return Ok(Applied {
@@ -145,6 +147,16 @@ impl DefinitionStore {
         }
         records.sort_by(|a, b| a.workflow.name.cmp(&b.workflow.name));
         Ok(records)
+    }
+
+    async fn put_by_hash(&self, record: &DefinitionRecord) -> Result<(), RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("storing a definition", error);
+        let payload = codec::encode(record).map_err(|error| failed(error.into()))?;
+        self.store
+            .put(format!("hash.{}", record.workflow.hash), payload)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(())
     }
 
     async fn read(&self, key: &str) -> Result<Option<(DefinitionRecord, u64)>, RequestError> {

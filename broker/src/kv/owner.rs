@@ -56,7 +56,7 @@ pub enum Change {
 /// Tells every change of leases and members, beginning with what is there.
 pub struct LeaseWatch {
     watch: kv::Watch,
-    pending: usize,
+    pending: u64,
     told: bool,
 }
 
@@ -93,12 +93,14 @@ impl LeaseStore {
     /// When the server does not answer.
     pub async fn watch(&self) -> Result<LeaseWatch, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("watching leases", error);
-        let keys = self
+        // With what is left of keys that are gone, because the watch tells of those too.
+        let info = self
             .store
-            .keys()
+            .stream
+            .get_info()
             .await
             .map_err(|error| failed(error.into()))?;
-        let pending = keys.count().await;
+        let pending = info.state.messages;
         let watch = self
             .store
             .watch_with_history(">")

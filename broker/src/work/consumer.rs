@@ -97,6 +97,12 @@ impl WorkConsumer {
     /// # Errors
     /// When the server cannot be asked. Try again, after a pause.
     pub async fn ask(&mut self, free: usize) -> Result<(), RequestError> {
+        if self.requested == 0 {
+            // Every request has brought all it was for. Those that have not been seen to end are
+            // dropped, or they would count against the bound and nothing would ever be asked for
+            // again: nobody waits for messages while none are requested.
+            self.pulls.clear();
+        }
         let wanted = free.saturating_sub(self.requested);
         // Small refills wait until they are worth a request, unless nothing is asked for at all.
         let worthwhile = self.requested == 0 || wanted >= free.div_ceil(2);

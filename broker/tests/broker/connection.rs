@@ -72,7 +72,9 @@ async fn reasons_do_not_repeat_the_password_of_the_address() -> Result<()> {
         format!("http://somebody:hunter2@{nobody}"),
         format!("somebody:hunter2@{nobody}:bad:port"),
     ] {
-        let error = Broker::connect(config(&url)).await.expect_err("nobody there");
+        let error = Broker::connect(config(&url))
+            .await
+            .expect_err("nobody there");
         for text in [chain(&error), format!("{error:?}")] {
             assert!(!text.contains("hunter2"), "{text}");
         }

@@ -29,7 +29,11 @@ async fn concurrent_submissions_keep_their_order_and_share_messages() -> Result<
     )
     .await??;
     let held = broker.log_size().await?;
-    assert!(held < 100, "{} inputs took {held} messages", 2 * SUBMISSIONS);
+    assert!(
+        held < 100,
+        "{} inputs took {held} messages",
+        2 * SUBMISSIONS
+    );
     let expected: Vec<String> = (0..SUBMISSIONS).map(|number| number.to_string()).collect();
     for partition in [A, B] {
         let mut reader = LogReader::new(broker.clone(), partition, 0);
@@ -52,7 +56,14 @@ async fn a_submission_is_one_message_even_if_it_is_alone() -> Result<()> {
     assert_eq!(broker.log_size().await?, 2);
     let mut reader = LogReader::new(broker.clone(), A, 0);
     let batch = within("the first message", reader.next_batch(1)).await??;
-    let read: Vec<_> = batch[0].envelope.as_ref().expect("ours").inputs.iter().map(name_of).collect();
+    let read: Vec<_> = batch[0]
+        .envelope
+        .as_ref()
+        .expect("ours")
+        .inputs
+        .iter()
+        .map(name_of)
+        .collect();
     assert_eq!(read, ["0", "1", "2"]);
     assert!(batch[0].at.as_micros() > 0);
     let owner = broker.partitions().of(lone.execution);
@@ -79,7 +90,10 @@ async fn a_full_log_refuses_whole_submissions_until_there_is_room() -> Result<()
             Ok(()) => accepted.push(name),
             Err(error) => break error,
         }
-        assert!(accepted.len() < 8, "eight of them are more than the log holds");
+        assert!(
+            accepted.len() < 8,
+            "eight of them are more than the log holds"
+        );
     };
     assert!(matches!(*refused, PublishError::Full { .. }), "{refused:?}");
     assert!(refused.is_retryable());
@@ -90,8 +104,15 @@ async fn a_full_log_refuses_whole_submissions_until_there_is_room() -> Result<()
     assert_eq!(broker.drop_log(A, floor).await?, accepted.len() as u64);
     writer.submit_to(A, vec![input("after", PADDING)]).await?;
     let rest = read_to(&mut reader, "after").await?;
-    assert_eq!(names(rest), ["after"], "something of a refused submission was stored");
-    let stored: Vec<String> = accepted.iter().flat_map(|name| [name.clone(), name.clone()]).collect();
+    assert_eq!(
+        names(rest),
+        ["after"],
+        "something of a refused submission was stored"
+    );
+    let stored: Vec<String> = accepted
+        .iter()
+        .flat_map(|name| [name.clone(), name.clone()])
+        .collect();
     assert_eq!(names(read), stored);
     Ok(())
 }

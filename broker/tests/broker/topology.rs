@@ -42,7 +42,10 @@ async fn processes_that_start_together_agree() -> Result<()> {
     }
     let ensured = brokers.iter_mut().map(Broker::ensure_topology);
     futures::future::try_join_all(ensured).await?;
-    let counts: BTreeSet<u16> = brokers.iter().map(|broker| broker.partitions().get()).collect();
+    let counts: BTreeSet<u16> = brokers
+        .iter()
+        .map(|broker| broker.partitions().get())
+        .collect();
     assert_eq!(counts.len(), 1, "{counts:?}");
     assert_eq!(brokers[0].inspect_topology().await?.missing, [""; 0]);
     Ok(())
@@ -53,13 +56,24 @@ async fn drift_is_reported_and_left_alone() -> Result<()> {
     let world = World::start().await?;
     let mut broker = world.broker().await?;
     let jetstream = world.jetstream().await?;
-    let mut config = jetstream.get_stream("AFU9_LOG").await?.cached_info().config.clone();
+    let mut config = jetstream
+        .get_stream("AFU9_LOG")
+        .await?
+        .cached_info()
+        .config
+        .clone();
     config.max_bytes = 1_000_000;
     jetstream.update_stream(&config).await?;
-    for report in [broker.ensure_topology().await?, broker.inspect_topology().await?] {
+    for report in [
+        broker.ensure_topology().await?,
+        broker.inspect_topology().await?,
+    ] {
         assert_eq!(report.drift.len(), 1, "{report:?}");
         let drift = &report.drift[0];
-        assert_eq!((drift.stream.as_str(), drift.setting), ("AFU9_LOG", "max_bytes"));
+        assert_eq!(
+            (drift.stream.as_str(), drift.setting),
+            ("AFU9_LOG", "max_bytes")
+        );
         assert_eq!(drift.found, "1000000");
     }
     let after = jetstream.get_stream("AFU9_LOG").await?;
@@ -86,7 +100,12 @@ async fn looking_at_the_topology_changes_nothing() -> Result<()> {
     let mut broker = Broker::connect(world.config()).await?;
     let missing = broker.inspect_topology().await?.missing;
     assert_eq!(missing.len(), EVERYTHING, "{missing:?}");
-    let streams: Vec<String> = world.jetstream().await?.stream_names().try_collect().await?;
+    let streams: Vec<String> = world
+        .jetstream()
+        .await?
+        .stream_names()
+        .try_collect()
+        .await?;
     assert_eq!(streams, [""; 0]);
     assert_eq!(broker.ensure_topology().await?.created, missing);
     assert_eq!(broker.inspect_topology().await?, Report::default());

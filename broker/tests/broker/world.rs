@@ -194,7 +194,10 @@ pub(crate) async fn read_to(reader: &mut LogReader, last: &str) -> Result<Vec<(u
             Ok(Err(_)) => tokio::time::sleep(POLL).await,
             Err(_) => bail!("no message within {PATIENCE:?} of {last}"),
         }
-        if found.iter().any(|(_, names)| names.iter().any(|name| name == last)) {
+        if found
+            .iter()
+            .any(|(_, names)| names.iter().any(|name| name == last))
+        {
             return Ok(found);
         }
         ensure!(Instant::now() < deadline, "{last} was not found");

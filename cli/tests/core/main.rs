@@ -6,10 +6,14 @@ mod world;
 use std::time::Duration;
 
 use afu9_broker::Durability;
+use afu9_broker::kv::Swap;
+use afu9_broker::publish::Outgoing;
 use afu9_schemas::message::history::HistoryKind;
 use afu9_schemas::message::{Cancel, InputKind};
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::{InstanceId, Partition};
 use anyhow::Result;
+use bytes::Bytes;
 use serde_json::json;
 use world::World;
 
@@ -179,11 +183,16 @@ async fn two_orchestrators_share_the_partitions() -> Result<()> {
             .values()
             .all(|end| end.status == ExecutionStatus::Completed)
     );
-    world
-        .wait_until("both own partitions", || {
-            first.stats().started > 0 || second.stats().started > 0
-        })
-        .await?;
+    // Partitions are given to the newcomer one by one, while work goes on.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while first.stats().started == 0 || second.stats().started == 0 {
+        anyhow::ensure!(
+            tokio::time::Instant::now() < deadline,
+            "one owns everything"
+        );
+        let ids = world.start_many(&workflow, json!({}), 20).await?;
+        world.wait_for_ends(&ids).await?;
+    }
     first.stop().await?;
     let ids = world.start_many(&workflow, json!({}), 100).await?;
     world.wait_for_ends(&ids).await?;
@@ -208,8 +217,22 @@ async fn killed_nats_server(durability: Durability) -> Result<()> {
     let mut world = World::start_with(durability).await?;
     let orchestrator = world.orchestrator();
     let worker = world.worker();
-    let workflow = world.apply(NOOP_5).await?;
+    let workflow = world
+        .apply(concat!(
+            "name: unhurried\n",
+            "steps:\n",
+            "  - { name: a, tool: test.noop }\n",
+            "  - { name: b, tool: test.sleep, params: { ms: 300 } }\n",
+            "  - { name: c, tool: test.sleep, params: { ms: 300 } }\n",
+            "  - { name: d, tool: test.noop }\n",
+        ))
+        .await?;
     let mut ids = world.start_many(&workflow, json!({}), 100).await?;
+    world.wait_until_running(ids[99]).await?;
+    assert!(
+        world.ended() < 100,
+        "the server must be killed in the middle"
+    );
     world.kill_and_restart_nats()?;
     ids.extend(world.start_many(&workflow, json!({}), 100).await?);
     let ended = world.wait_for_ends(&ids).await?;
@@ -275,5 +298,54 @@ async fn the_log_is_dropped_up_to_the_checkpoint() -> Result<()> {
     assert_eq!(starts.count(), 50);
     worker.stop().await?;
     orchestrator.stop().await?;
+    Ok(())
+}
+
+/// An owner that was frozen between its segment and its head must not bring the checkpoint back to
+/// what it knew: its successor has claimed it, and removed the segment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_owner_cannot_write_a_checkpoint() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().checkpoints(Partition::new(0)).await?;
+    let (first, second) = (InstanceId::new(), InstanceId::new());
+    let (head, revision) = store.claim(first, 1).await?;
+    let segment = store
+        .put_segment("1-1", Bytes::from_static(b"state"))
+        .await?;
+    let mut stale = head.clone();
+    stale.segments.push(segment);
+    let (claimed, _) = store.claim(second, 2).await?;
+    assert_eq!((claimed.owner, claimed.floor), (second, head.floor));
+    assert_eq!(store.sweep(&claimed).await?, 1, "the leftover is removed");
+    assert_eq!(store.put_head(&stale, revision).await?, Swap::Lost);
+    let (found, _) = store.load_head().await?.expect("a head");
+    assert_eq!(found, claimed);
+    assert!(store.segments(&found).await?.is_empty());
+    Ok(())
+}
+
+/// More messages in one tick than the connection has permits for, from several callers at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn very_many_messages_are_published_at_once() -> Result<()> {
+    let world = World::start().await?;
+    let publish = |caller: usize| {
+        let broker = world.broker().clone();
+        let messages = (0..6000)
+            .map(|number| Outgoing {
+                subject: "afu9.dlq.test".to_owned(),
+                payload: Bytes::from_static(b"x"),
+                message_id: Some(format!("{caller}.{number}")),
+            })
+            .collect();
+        async move { broker.publish_all(messages).await }
+    };
+    let all = futures::future::join_all((0..3).map(publish));
+    let results = tokio::time::timeout(Duration::from_secs(60), all).await?;
+    let stored = results
+        .iter()
+        .flatten()
+        .filter(|result| result.is_ok())
+        .count();
+    assert_eq!(stored, 18_000);
     Ok(())
 }

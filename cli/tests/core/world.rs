@@ -127,6 +127,10 @@ impl World {
         })
     }
 
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     pub(crate) fn orchestrator(&self) -> Role {
         let stop = CancellationToken::new();
         let (url, durability) = (self.nats.url.clone(), self.durability);
@@ -217,6 +221,17 @@ impl World {
         self.events.lock().expect("not poisoned").clone()
     }
 
+    /// How many executions have ended.
+    pub(crate) fn ended(&self) -> usize {
+        let ended = |event: &&HistoryEvent| matches!(event.kind, HistoryKind::ExecutionEnded(_));
+        self.events
+            .lock()
+            .expect("not poisoned")
+            .iter()
+            .filter(ended)
+            .count()
+    }
+
     pub(crate) async fn wait_for_ends(
         &self,
         ids: &[ExecutionId],
@@ -272,17 +287,6 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-
-    pub(crate) async fn wait_until(&self, what: &str, level: impl Fn() -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !level() {
-            if Instant::now() > deadline {
-                bail!("not reached: {what}");
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
     }
 
     pub(crate) async fn wait_until_log_is_empty(&self, within: Duration) -> Result<()> {

@@ -16,7 +16,7 @@ const BEFORE: u64 = 100;
 /// Started while Postgres is away.
 const MEANWHILE: u64 = 20;
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn executions_go_on_without_postgres_and_its_rows_are_complete_afterwards() -> Result<()> {

@@ -31,13 +31,29 @@ pub(super) fn to_cel(value: &Value) -> Cel {
     }
 }
 
+/// Most values in what an expression yields: a loop can repeat one large value very often.
+const MAX_VALUES: usize = 100_000;
+
+/// How many values there are in `value`, itself included.
+pub(super) fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
 /// The JSON form of what an expression yielded, with sorted keys: CEL's maps have no order, and a
 /// replay must give the same bytes.
 pub(super) fn to_json(value: &Cel) -> Result<Value, String> {
-    at_depth(value, 0)
+    at_depth(value, 0, &mut 0)
 }
 
-fn at_depth(value: &Cel, depth: usize) -> Result<Value, String> {
+fn at_depth(value: &Cel, depth: usize, values: &mut usize) -> Result<Value, String> {
+    *values += 1;
+    if *values > MAX_VALUES {
+        return Err(format!("its value holds more than {MAX_VALUES} values"));
+    }
     if depth > MAX_DEPTH {
         return Err(format!(
             "its value is nested deeper than {MAX_DEPTH} levels"
@@ -55,14 +71,14 @@ fn at_depth(value: &Cel, depth: usize) -> Result<Value, String> {
         Cel::List(items) => Value::Array(
             items
                 .iter()
-                .map(|item| at_depth(item, depth + 1))
+                .map(|item| at_depth(item, depth + 1, values))
                 .collect::<Result<_, _>>()?,
         ),
         Cel::Map(map) => {
             let mut fields = map
                 .map
                 .iter()
-                .map(|(key, field)| Ok((key_text(key), at_depth(field, depth + 1)?)))
+                .map(|(key, field)| Ok((key_text(key), at_depth(field, depth + 1, values)?)))
                 .collect::<Result<Vec<_>, String>>()?;
             fields.sort_by(|a, b| a.0.cmp(&b.0));
             Value::Object(fields.into_iter().collect())

@@ -1,5 +1,5 @@
 //! Which root names a CEL expression reads: its identifiers, less the ones that macros like `map`
-//! bind themselves.
+//! bind themselves. And how deep those stand in each other, which bounds what an expression costs.
 
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr};
@@ -11,6 +11,37 @@ pub(super) fn roots(expression: &IdedExpr) -> Vec<String> {
     found.sort_unstable();
     found.dedup();
     found
+}
+
+/// How deep loops (`map`, `filter`, `all`, `exists`) stand in each other's bodies.
+pub(super) fn loop_depth(expression: &IdedExpr) -> usize {
+    let deepest = |parts: &mut dyn Iterator<Item = &IdedExpr>| parts.map(loop_depth).max();
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => 0,
+        Expr::Select(select) => loop_depth(&select.operand),
+        Expr::Call(call) => {
+            deepest(&mut call.target.as_deref().into_iter().chain(&call.args)).unwrap_or(0)
+        }
+        Expr::List(list) => deepest(&mut list.elements.iter()).unwrap_or(0),
+        Expr::Map(map) => entries_depth(map.entries.iter().map(|e| &e.expr)),
+        Expr::Struct(object) => entries_depth(object.entries.iter().map(|e| &e.expr)),
+        Expr::Comprehension(inner) => {
+            // One loop behind another is not one in another.
+            let before = loop_depth(&inner.iter_range).max(loop_depth(&inner.accu_init));
+            let body = [&inner.loop_cond, &inner.loop_step, &inner.result];
+            before.max(1 + body.into_iter().map(loop_depth).max().unwrap_or(0))
+        }
+    }
+}
+
+fn entries_depth<'a>(entries: impl Iterator<Item = &'a EntryExpr>) -> usize {
+    entries
+        .map(|entry| match entry {
+            EntryExpr::StructField(field) => loop_depth(&field.value),
+            EntryExpr::MapEntry(entry) => loop_depth(&entry.key).max(loop_depth(&entry.value)),
+        })
+        .max()
+        .unwrap_or(0)
 }
 
 fn collect<'a>(node: &'a IdedExpr, bound: &mut Vec<&'a str>, found: &mut Vec<String>) {

@@ -397,4 +397,24 @@ mod tests {
         let rendered = render(json!(text)).expect("valid");
         assert_eq!(rendered.to_string(), r#"{"a":2,"m":{"b":2,"y":1},"z":1}"#);
     }
+
+    #[test]
+    fn what_an_expression_costs_is_bounded() {
+        let deep = "${input.list.map(x, input.list.map(y, input.list.map(z, z)))}";
+        assert!(compile_text(deep).is_err(), "three loops in each other");
+        let behind = "${input.list.map(x, x + 1).filter(x, x > 2).map(x, x)}";
+        assert_eq!(render(json!(behind)), Ok(json!([3, 4])));
+        let large = Data(json!({ "input": { "list": vec![1; 6000] } }));
+        let template = compile_text("${input.list.filter(x, x in input.list)}").expect("valid");
+        let (_, error) = template
+            .render(&large)
+            .expect_err("quadratic over 6000 values");
+        assert_eq!(error.code(), "expression.invalid");
+        let square = Data(json!({ "input": { "list": vec![1; 4000] } }));
+        let template = compile_text("${input.list.map(x, input.list)}").expect("valid");
+        let (_, error) = template
+            .render(&square)
+            .expect_err("sixteen million values");
+        assert_eq!(error.code(), "expression.invalid");
+    }
 }

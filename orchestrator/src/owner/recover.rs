@@ -7,6 +7,8 @@ use afu9_engine::checkpoint::Segment;
 use afu9_engine::{Definitions, PartitionState};
 use afu9_schemas::{Partition, codec};
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Owner, OwnerError, Shared};
 use crate::checkpointer::Checkpointer;
@@ -18,36 +20,37 @@ impl Owner {
         shared: Shared,
         partition: Partition,
         epoch: u64,
+        lease: watch::Receiver<Instant>,
     ) -> Result<Self, OwnerError> {
         let failed = |source| OwnerError::Load { partition, source };
         let connections = shared.broker.connections();
         // Questions first: one that arrives while we load waits for its answer.
         let questions = shared.broker.questions(partition).await.map_err(failed)?;
         let store = shared.broker.checkpoints(partition).await.map_err(failed)?;
-        let loaded = store.load().await.map_err(failed)?;
-        let (head, segments) = match loaded {
-            Some(loaded) => (Some((loaded.head, loaded.revision)), loaded.segments),
-            None => (None, Vec::new()),
-        };
-        let segments = segments
+        // The claim first: until a former owner's writes fail, its segments may still become the
+        // checkpoint, and must not be removed.
+        let (head, revision) = store
+            .claim(shared.config.instance, epoch)
+            .await
+            .map_err(failed)?;
+        let segments = store
+            .segments(&head)
+            .await
+            .map_err(failed)?
             .iter()
             .map(|bytes| codec::decode::<Segment>(bytes))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| OwnerError::Checkpoint { partition, source })?;
-        let floor = head.as_ref().map_or(0, |(head, _)| head.floor);
+        let swept = store.sweep(&head).await.map_err(failed)?;
+        if swept > 0 {
+            tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
+        }
+        let floor = head.floor;
         let (state, definitions) = restore(&shared, partition, floor, segments).await?;
         let server = shared.broker.server_id();
-        let seen = head
-            .as_ref()
-            .map(|(head, _)| head.work.clone())
-            .unwrap_or_default();
-        let restarted = head.as_ref().is_some_and(|(head, _)| head.server != server);
-        if let Some((head, _)) = &head {
-            let swept = store.sweep(head).await.map_err(failed)?;
-            if swept > 0 {
-                tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
-            }
-        }
+        let seen = head.work.clone();
+        // A checkpoint that was only ever claimed names no server.
+        let restarted = !head.server.is_empty() && head.server != server;
         let work: BTreeMap<_, _> = seen
             .iter()
             .map(|seen| (seen.kind.clone(), seen.sequence))
@@ -60,7 +63,7 @@ impl Owner {
                 partition,
                 shared.config.instance,
                 epoch,
-                head,
+                (head, revision),
             ),
             shared,
             partition,
@@ -72,6 +75,7 @@ impl Owner {
             work,
             connections,
             server,
+            lease,
         };
         tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
         let lost = Self::lost_kinds(&owner.shared.broker, &seen, restarted).await;

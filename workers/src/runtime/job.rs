@@ -27,6 +27,9 @@ const NOT_FOR_US: Duration = Duration::from_secs(5);
 /// Pause before a result that could not be stored is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The code of a result that the server would not store.
+const REFUSED: &str = "result.refused";
+
 /// Whether a job has been answered.
 enum Answered {
     Yes,
@@ -236,7 +239,7 @@ fn resolve(shared: &Shared, value: Value) -> BoxFuture<'_, Result<Value, ToolErr
 
 /// Stores a result, however long it takes: the attempt has happened. Only the end of the worker
 /// breaks off, and then the job is delivered to another one.
-async fn store_result(shared: &Shared, job: &Job, input: Input) -> Answered {
+async fn store_result(shared: &Shared, job: &Job, mut input: Input) -> Answered {
     loop {
         match shared
             .writer
@@ -249,11 +252,24 @@ async fn store_result(shared: &Shared, job: &Job, input: Input) -> Answered {
                 tracing::warn!(error, "result cannot be stored, trying again");
             }
             Err(error) => {
-                // The server will never take it. Another worker would fare no better: the delivery
-                // ends as a dead letter, which tells the execution.
+                // The server will never take it, and no worker would fare better: the attempt fails.
                 let error = afu9_broker::error::chain(&*error);
                 tracing::error!(error, "result refused");
-                return Answered::HandBack;
+                if let InputKind::JobResult(result) = &mut input.kind {
+                    let again = matches!(
+                        &result.outcome,
+                        Outcome::Failed { error, .. } if error.code == REFUSED
+                    );
+                    if again {
+                        return Answered::HandBack;
+                    }
+                    result.outcome = failed(StepError::new(
+                        ErrorClass::Permanent,
+                        REFUSED,
+                        "the result could not be stored: it is too large for a message",
+                    ));
+                }
+                continue;
             }
         }
         tokio::select! {

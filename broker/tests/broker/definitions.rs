@@ -1,0 +1,145 @@
+//! Definitions and idempotency keys: whoever comes second learns what the first one did.
+
+use std::collections::BTreeSet;
+
+use afu9_broker::kv::{Applied, Claim, DefinitionStore};
+use afu9_schemas::{ExecutionId, Timestamp};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const NAME: &str = "release";
+
+fn definition(content: usize) -> Value {
+    json!({ "name": NAME, "steps": [{ "name": "a", "tool": "test.noop", "params": { "n": content } }] })
+}
+
+async fn apply(store: &DefinitionStore, content: usize) -> Result<Applied> {
+    let now = Timestamp::from_micros(1);
+    Ok(store.apply(NAME, &definition(content), "test", now).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_content_is_the_same_version() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.definitions().await?;
+    assert_eq!(store.newest(NAME).await?, None);
+    let first = apply(&store, 1).await?;
+    assert!(first.created && first.record.workflow.version == 1);
+    let again = apply(&store, 1).await?;
+    assert_eq!((again.created, &again.record), (false, &first.record));
+    let second = apply(&store, 2).await?;
+    assert!(second.created && second.record.workflow.version == 2);
+    assert_eq!(second.record.workflow.id, first.record.workflow.id);
+    assert_eq!(store.newest(NAME).await?.as_ref(), Some(&second.record));
+    for record in [&first.record, &second.record] {
+        assert_eq!(
+            store.by_hash(record.workflow.hash).await?.as_ref(),
+            Some(record)
+        );
+    }
+    store
+        .apply("another", &definition(3), "test", Timestamp::from_micros(2))
+        .await?;
+    let names: Vec<_> = store
+        .list()
+        .await?
+        .into_iter()
+        .map(|record| record.workflow.name)
+        .collect();
+    assert_eq!(names, ["another", NAME]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn different_contents_at_once_are_different_versions() -> Result<()> {
+    const WRITERS: usize = 6;
+    let world = World::start().await?;
+    let store = world.broker().await?.definitions().await?;
+    let writers = (0..WRITERS).map(|content| apply(&store, content));
+    let applied = futures::future::try_join_all(writers).await?;
+    let versions: BTreeSet<_> = applied
+        .iter()
+        .map(|applied| applied.record.workflow.version)
+        .collect();
+    assert_eq!(versions, (1..=u32::try_from(WRITERS)?).collect());
+    let ids: BTreeSet<_> = applied
+        .iter()
+        .map(|applied| applied.record.workflow.id)
+        .collect();
+    assert_eq!(ids.len(), 1);
+    for Applied { record, created } in &applied {
+        assert!(created);
+        assert_eq!(
+            store.by_hash(record.workflow.hash).await?.as_ref(),
+            Some(record)
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_content_at_once_is_one_version() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.definitions().await?;
+    let applied = futures::future::try_join_all((0..6).map(|_| apply(&store, 1))).await?;
+    assert_eq!(applied.iter().filter(|applied| applied.created).count(), 1);
+    let newest = store.newest(NAME).await?.expect("applied");
+    for Applied { record, .. } in &applied {
+        assert_eq!(record, &newest);
+    }
+    // Whoever finds it by its content finds the same workflow.
+    assert_eq!(store.by_hash(newest.workflow.hash).await?, Some(newest));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_belongs_to_its_first_claim() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.idempotency().await?;
+    let long = "x".repeat(10_000);
+    let keys = [
+        "plain",
+        "",
+        " ",
+        "a.b.*.>",
+        "Schlüssel/🔑",
+        "line\nbreak",
+        "..",
+        long.as_str(),
+    ];
+    for key in keys {
+        let first = Claim {
+            execution: ExecutionId::new(),
+            content: key.to_owned(),
+        };
+        let second = Claim {
+            execution: ExecutionId::new(),
+            content: "another".to_owned(),
+        };
+        assert_eq!(store.claim(key, &first).await?, None);
+        assert_eq!(store.claim(key, &second).await?.as_ref(), Some(&first));
+        assert_eq!(store.claim(key, &first).await?.as_ref(), Some(&first));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_claims_at_once_one_is_the_first() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.idempotency().await?;
+    let claims: Vec<Claim> = (0..8)
+        .map(|number| Claim {
+            execution: ExecutionId::new(),
+            content: number.to_string(),
+        })
+        .collect();
+    let answers =
+        futures::future::try_join_all(claims.iter().map(|claim| store.claim("key", claim))).await?;
+    let first: Vec<_> = (0..8).filter(|number| answers[*number].is_none()).collect();
+    assert_eq!(first.len(), 1);
+    let others = answers.iter().flatten();
+    assert!(others.eq(std::iter::repeat_n(&claims[first[0]], 7)));
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Leases: of two who want one, one gets it, and whoever watches knows.
+
+use afu9_broker::Broker;
+use afu9_broker::kv::{Change, Lease, LeaseWatch, Member, Swap};
+use afu9_schemas::{InstanceId, Partition};
+use anyhow::Result;
+
+use crate::world::{World, within};
+
+const A: Partition = Partition::new(0);
+const B: Partition = Partition::new(3);
+
+fn lease(owner: InstanceId, renewal: u64) -> Lease {
+    Lease {
+        owner: Some(owner),
+        epoch: 1,
+        renewal,
+    }
+}
+
+fn stored(swap: Swap) -> u64 {
+    match swap {
+        Swap::Stored(revision) => revision,
+        Swap::Lost => panic!("lost a race without a rival"),
+    }
+}
+
+async fn next(watch: &mut LeaseWatch) -> Result<Change> {
+    Ok(within("a change", watch.next()).await??)
+}
+
+/// What a new watch tells of what is there.
+async fn state(broker: &Broker) -> Result<Vec<Change>> {
+    let mut watch = broker.leases().await?.watch().await?;
+    let mut changes = Vec::new();
+    loop {
+        match next(&mut watch).await? {
+            Change::UpToDate => return Ok(changes),
+            change => changes.push(change),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_replaced_only_at_the_revision_that_was_seen() -> Result<()> {
+    let world = World::start().await?;
+    let mine = world.broker().await?.leases().await?;
+    let theirs = world.broker().await?.leases().await?;
+    let (me, them) = (InstanceId::new(), InstanceId::new());
+    let first = stored(mine.put(A, &lease(me, 1), 0).await?);
+    assert_eq!(theirs.put(A, &lease(them, 1), 0).await?, Swap::Lost);
+    let second = stored(mine.put(A, &lease(me, 2), first).await?);
+    assert_eq!(theirs.put(A, &lease(them, 1), first).await?, Swap::Lost);
+    stored(theirs.put(A, &lease(them, 1), second).await?);
+    assert_eq!(mine.put(A, &lease(me, 3), second).await?, Swap::Lost);
+    stored(mine.put(B, &lease(me, 1), 0).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_at_once_one_gets_a_free_lease() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.leases().await?;
+    let attempts = (0..8).map(|_| async { store.put(A, &lease(InstanceId::new(), 1), 0).await });
+    let outcomes = futures::future::try_join_all(attempts).await?;
+    let winners = outcomes
+        .iter()
+        .filter(|swap| matches!(swap, Swap::Stored(_)));
+    assert_eq!(winners.count(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_what_is_there_then_what_changes() -> Result<()> {
+    let world = World::start().await?;
+    let broker = world.broker().await?;
+    let store = broker.leases().await?;
+    let me = InstanceId::new();
+    assert_eq!(state(&broker).await?, []);
+    let first = stored(store.put(A, &lease(me, 1), 0).await?);
+    store
+        .beat(&Member {
+            instance: me,
+            beat: 1,
+        })
+        .await?;
+    let mut watch = broker.leases().await?.watch().await?;
+    let change = Change::Lease {
+        partition: A,
+        lease: lease(me, 1),
+        revision: first,
+    };
+    assert_eq!(next(&mut watch).await?, change);
+    assert_eq!(
+        next(&mut watch).await?,
+        Change::Member(Member {
+            instance: me,
+            beat: 1
+        })
+    );
+    assert_eq!(next(&mut watch).await?, Change::UpToDate);
+    let second = stored(store.put(A, &lease(me, 2), first).await?);
+    store
+        .beat(&Member {
+            instance: me,
+            beat: 2,
+        })
+        .await?;
+    store.forget(me).await?;
+    let change = Change::Lease {
+        partition: A,
+        lease: lease(me, 2),
+        revision: second,
+    };
+    assert_eq!(next(&mut watch).await?, change);
+    assert_eq!(
+        next(&mut watch).await?,
+        Change::Member(Member {
+            instance: me,
+            beat: 2
+        })
+    );
+    assert_eq!(next(&mut watch).await?, Change::MemberGone(me));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_are_gone_do_not_hide_what_is_there() -> Result<()> {
+    let world = World::start().await?;
+    let broker = world.broker().await?;
+    let store = broker.leases().await?;
+    // What is left of those who are gone lies before what is there.
+    for _ in 0..3 {
+        let gone = InstanceId::new();
+        store
+            .beat(&Member {
+                instance: gone,
+                beat: 1,
+            })
+            .await?;
+        store.forget(gone).await?;
+    }
+    let me = InstanceId::new();
+    for partition in [A, B] {
+        stored(store.put(partition, &lease(me, 1), 0).await?);
+    }
+    let leases: Vec<Partition> = state(&broker)
+        .await?
+        .into_iter()
+        .filter_map(|change| match change {
+            Change::Lease { partition, .. } => Some(partition),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(leases, [A, B]);
+    Ok(())
+}
