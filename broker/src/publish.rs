@@ -49,7 +49,7 @@ impl Broker {
     }
 
     /// Publishes all messages without waiting between them, and awaits every acknowledgement. At most
-    /// [`WINDOW`] are in flight; acknowledgements are taken in while the next message waits for its
+    /// `WINDOW` are in flight; acknowledgements are taken in while the next message waits for its
     /// turn, so that several callers can never wait for each other's. The results are in the order
     /// of the messages.
     pub async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<Stored, PublishError>> {
