@@ -42,7 +42,6 @@ pub struct Counters {
 #[derive(Debug)]
 struct Live {
     execution: Execution,
-    /// None only while the execution's definition is missing, and then it has ended.
     workflow: Arc<Workflow>,
     wake: Option<Timestamp>,
 }
