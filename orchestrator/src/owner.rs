@@ -102,7 +102,6 @@ pub(crate) struct Owner {
     /// Position of the last job published to each work queue.
     work: BTreeMap<WorkerKind, u64>,
     connections: watch::Receiver<u64>,
-    server: String,
     /// When the lease was last renewed.
     lease: watch::Receiver<Instant>,
 }
@@ -449,12 +448,9 @@ impl Owner {
 
     /// After a reconnection: if jobs may have been lost, publishes again what is still awaited.
     async fn repeat_lost_jobs(&mut self) -> Result<(), OwnerError> {
-        let server = self.shared.broker.server_id();
-        if server == self.server {
-            return Ok(());
-        }
-        tracing::info!(partition = %self.partition, "another nats server, checking for lost jobs");
-        self.server = server;
+        // Whether it is another server process is not asked: the client tells of the connection before
+        // it tells to whom, and repeating what was not lost is harmless.
+        tracing::info!(partition = %self.partition, "connected again, awaited jobs are repeated");
         let seen = self.work_seen();
         let lost = Self::lost_kinds(&self.shared.broker, &seen, true).await;
         self.repeat_jobs(&lost).await

@@ -23,7 +23,8 @@ impl Owner {
         lease: watch::Receiver<Instant>,
     ) -> Result<Self, OwnerError> {
         let failed = |source| OwnerError::Load { partition, source };
-        let connections = shared.broker.connections();
+        let mut connections = shared.broker.connections();
+        connections.mark_unchanged();
         // Questions first: one that arrives while we load waits for its answer.
         let questions = shared.broker.questions(partition).await.map_err(failed)?;
         let store = shared.broker.checkpoints(partition).await.map_err(failed)?;
@@ -74,7 +75,6 @@ impl Owner {
             waking: FuturesUnordered::new(),
             work,
             connections,
-            server,
             lease,
         };
         tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
