@@ -14,17 +14,7 @@ impl Broker {
     /// When it cannot be sent.
     pub async fn publish_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), PublishError> {
         let subject = subject::heartbeat(&heartbeat.kind, &heartbeat.worker);
-        let payload = codec::encode(heartbeat).map_err(|source| PublishError::Encode {
-            subject: subject.clone(),
-            source,
-        })?;
-        self.client
-            .publish(subject.clone(), payload)
-            .await
-            .map_err(|error| PublishError::Unacknowledged {
-                subject,
-                source: error.into(),
-            })
+        self.announce(subject, heartbeat).await
     }
 
     /// Every heartbeat from now on. Unreadable ones (of a newer version) are left out.

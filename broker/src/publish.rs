@@ -2,12 +2,14 @@
 
 use std::pin::pin;
 
+use afu9_schemas::codec;
 use async_nats::HeaderMap;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
+use serde::Serialize;
 
 use crate::connection::Broker;
 use crate::error::PublishError;
@@ -85,6 +87,25 @@ impl Broker {
             .into_iter()
             .map(|result| result.expect("every message was sent or failed"))
             .collect()
+    }
+
+    /// Tells whoever listens just now: nothing is stored, nobody acknowledges.
+    pub(crate) async fn announce<T: Serialize>(
+        &self,
+        subject: String,
+        message: &T,
+    ) -> Result<(), PublishError> {
+        let payload = codec::encode(message).map_err(|source| PublishError::Encode {
+            subject: subject.clone(),
+            source,
+        })?;
+        self.client
+            .publish(subject.clone(), payload)
+            .await
+            .map_err(|error| PublishError::Unacknowledged {
+                subject,
+                source: error.into(),
+            })
     }
 
     async fn send(&self, message: Outgoing) -> Result<PublishAckFuture, PublishError> {

@@ -137,19 +137,8 @@ impl Broker {
     /// When the notice cannot be sent; the execution is cancelled all the same, workers only go on
     /// in vain.
     pub async fn publish_cancel(&self, execution: ExecutionId) -> Result<(), PublishError> {
-        let subject = subject::CANCEL.to_owned();
-        let payload =
-            codec::encode(&CancelNotice { execution }).map_err(|source| PublishError::Encode {
-                subject: subject.clone(),
-                source,
-            })?;
-        self.client
-            .publish(subject.clone(), payload)
+        self.announce(subject::CANCEL.to_owned(), &CancelNotice { execution })
             .await
-            .map_err(|error| PublishError::Unacknowledged {
-                subject,
-                source: error.into(),
-            })
     }
 
     /// Notices of cancelled executions, from now on. Unreadable ones are left out.
