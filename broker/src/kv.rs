@@ -1,10 +1,11 @@
-//! The key-value buckets: checkpoints, owners, definitions, idempotency keys. All of them use
-//! compare-and-set, so that of two writers one learns that it was late.
+//! The key-value buckets: checkpoints, owners, definitions, idempotency keys, schedules. All of them
+//! use compare-and-set, so that of two writers one learns that it was late.
 
 mod checkpoint;
 mod definition;
 mod idempotency;
 mod owner;
+mod schedule;
 
 use async_nats::jetstream::kv;
 
@@ -12,6 +13,7 @@ pub use checkpoint::{CheckpointHead, CheckpointStore, SegmentRef, WorkSeen};
 pub use definition::{Applied, DefinitionStore};
 pub use idempotency::{Claim, IdempotencyStore};
 pub use owner::{Change, Lease, LeaseStore, LeaseWatch, Member};
+pub use schedule::{ScheduleState, ScheduleStore};
 
 use crate::connection::Broker;
 use crate::error::RequestError;

@@ -26,6 +26,7 @@ pub(crate) const CHECKPOINTS: &str = "AFU9_CHECKPOINTS";
 pub(crate) const OWNERS: &str = "AFU9_OWNERS";
 pub(crate) const DEFINITIONS: &str = "AFU9_DEFINITIONS";
 pub(crate) const IDEMPOTENCY: &str = "AFU9_IDEMPOTENCY";
+pub(crate) const SCHEDULES: &str = "AFU9_SCHEDULES";
 
 /// Where the number of partitions is kept: it must not change with a configuration file.
 const PARTITIONS_KEY: &str = "afu9_partitions";
@@ -398,6 +399,7 @@ fn buckets(config: &Config) -> Vec<kv::Config> {
         bucket(OWNERS, "which orchestrator owns which partition", 1),
         bucket(DEFINITIONS, "workflow definitions", 1),
         bucket(IDEMPOTENCY, "which execution belongs to which key", 1),
+        bucket(SCHEDULES, "how far each schedule has got", 1),
     ]
 }
 

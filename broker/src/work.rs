@@ -3,7 +3,7 @@
 mod consumer;
 
 use afu9_schemas::message::{CancelNotice, Job, JobEnvelope};
-use afu9_schemas::{ExecutionId, Lane, Timestamp, WorkerKind, codec, subject};
+use afu9_schemas::{Lane, Timestamp, WorkerKind, codec, subject};
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -37,6 +37,9 @@ pub(crate) fn consumer_name(lane: Lane) -> String {
 pub struct WorkMark {
     /// When the stream was created.
     pub created: Timestamp,
+    /// Position of the oldest job in it, or behind the last one if it is empty. A job below it was
+    /// answered and acknowledged, or lost.
+    pub first_sequence: u64,
     /// Position of the last job it ever held.
     pub last_sequence: u64,
 }
@@ -127,6 +130,11 @@ impl Broker {
             created: Timestamp::from_micros(
                 i64::try_from(info.created.unix_timestamp_nanos() / 1000).unwrap_or(0),
             ),
+            first_sequence: if info.state.messages == 0 {
+                info.state.last_sequence + 1
+            } else {
+                info.state.first_sequence
+            },
             last_sequence: info.state.last_sequence,
         })
     }
@@ -136,9 +144,8 @@ impl Broker {
     /// # Errors
     /// When the notice cannot be sent; the execution is cancelled all the same, workers only go on
     /// in vain.
-    pub async fn publish_cancel(&self, execution: ExecutionId) -> Result<(), PublishError> {
-        self.announce(subject::CANCEL.to_owned(), &CancelNotice { execution })
-            .await
+    pub async fn publish_cancel(&self, notice: CancelNotice) -> Result<(), PublishError> {
+        self.announce(subject::CANCEL.to_owned(), &notice).await
     }
 
     /// Notices of cancelled executions, from now on. Unreadable ones are left out.
@@ -147,16 +154,14 @@ impl Broker {
     /// When the server cannot be asked.
     pub async fn cancels(
         &self,
-    ) -> Result<impl Stream<Item = ExecutionId> + Send + use<>, RequestError> {
+    ) -> Result<impl Stream<Item = CancelNotice> + Send + use<>, RequestError> {
         let notices = self
             .client
             .subscribe(subject::CANCEL)
             .await
             .map_err(|error| RequestError::new("subscribing to cancellations", error))?;
         Ok(notices.filter_map(|message| async move {
-            codec::decode::<CancelNotice>(&message.payload)
-                .ok()
-                .map(|notice| notice.execution)
+            codec::decode::<CancelNotice>(&message.payload).ok()
         }))
     }
 }

@@ -56,6 +56,24 @@ pub(crate) enum Command {
     /// List and show executions.
     #[command(subcommand)]
     Executions(Executions),
+    /// Begin nothing new in a scope, until it is released.
+    Hold(Hold),
+    /// Go on with a scope that is held.
+    Release(Hold),
+    /// What is held, by whom and why.
+    Holds,
+    /// Who changed what, newest first.
+    Audit {
+        /// Only about this execution.
+        #[arg(long, value_name = "ID")]
+        execution: Option<String>,
+        /// Only this action.
+        #[arg(long)]
+        action: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
     /// Check the configuration and everything it points to.
     Doctor,
     /// Print shell completions.
@@ -82,6 +100,87 @@ pub(crate) enum Workflows {
     },
     /// List workflows.
     Ls,
+    /// The versions of a workflow.
+    Versions {
+        /// Its name.
+        name: String,
+    },
+    /// What is different between two versions of a workflow.
+    Diff {
+        /// Its name.
+        name: String,
+        /// The older version; by default the one before the other.
+        #[arg(long)]
+        from: Option<u32>,
+        /// The newer version; by default the newest.
+        #[arg(long)]
+        to: Option<u32>,
+    },
+    /// Run recorded executions of a workflow again under another definition, without calling anything,
+    /// and tell what comes out differently.
+    ///
+    /// Exit code: 0 no difference, 1 differences.
+    Replay {
+        /// The definition, JSON or YAML.
+        file: PathBuf,
+        /// The workflow whose executions are replayed; by default the definition's name.
+        #[arg(long)]
+        workflow: Option<String>,
+        /// Only this execution.
+        #[arg(long, value_name = "ID")]
+        execution: Option<String>,
+        /// How many executions, the newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+}
+
+/// What is held. Exactly one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Scope {
+    /// Everything.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Executions of this workflow.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workflow: Option<String>,
+    /// Jobs of this worker kind.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Why.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+/// What a wish is about.
+#[derive(Debug, Args)]
+pub(crate) struct Wish {
+    /// The execution's id.
+    pub(crate) id: String,
+    /// Why.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+/// Which executions are meant.
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// Only with this status.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only of this workflow.
+    #[arg(long)]
+    pub(crate) workflow: Option<String>,
+    /// Only with this concurrency key.
+    #[arg(long)]
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -104,12 +203,8 @@ pub(crate) struct Run {
 pub(crate) enum Executions {
     /// The newest executions.
     Ls {
-        /// Only with this status.
-        #[arg(long)]
-        status: Option<String>,
-        /// Only of this workflow.
-        #[arg(long)]
-        workflow: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -119,12 +214,116 @@ pub(crate) enum Executions {
         /// Its id.
         id: String,
     },
-    /// End an execution.
-    Cancel {
+    /// Why an execution is where it is.
+    Explain {
         /// Its id.
         id: String,
+    },
+    /// End an execution; what it did is undone where its definition says how.
+    Cancel(Wish),
+    /// Begin nothing new in an execution.
+    Pause(Wish),
+    /// Go on with a paused execution.
+    Resume(Wish),
+    /// Run the failed steps of a failed execution again.
+    Retry {
+        #[command(flatten)]
+        wish: Wish,
+        /// Only this step.
+        #[arg(long)]
+        step: Option<String>,
+        /// Parameters in place of those the step had: a JSON object, or `@file`.
+        #[arg(long, value_name = "JSON")]
+        params: Option<String>,
+    },
+    /// Start an execution again as a new one.
+    Rerun {
+        #[command(flatten)]
+        wish: Wish,
+        /// The input in place of the earlier one; as for `afu9 run`.
+        #[arg(long, short, value_name = "INPUT")]
+        input: Vec<String>,
+        /// Keep the outputs of the steps before this one.
+        #[arg(long, value_name = "STEP")]
+        from_step: Option<String>,
+        /// The version to run; by default the one of the earlier execution.
+        #[arg(long, value_name = "VERSION")]
+        of_version: Option<u32>,
+    },
+    /// Tell an execution something it may wait for.
+    Signal {
+        /// Its id.
+        id: String,
+        /// The signal's name.
+        name: String,
+        /// What is told: JSON, or `@file`.
+        #[arg(long, default_value = "null", value_name = "JSON")]
+        payload: String,
+    },
+    /// Approve what an execution waits for.
+    Approve {
+        #[command(flatten)]
+        wish: Wish,
+        /// The step, if several wait.
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// Reject what an execution waits for.
+    Reject {
+        #[command(flatten)]
+        wish: Wish,
+        /// The step, if several wait.
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// Let a running execution go on with another version of its workflow, if its state fits.
+    Move {
+        #[command(flatten)]
+        wish: Wish,
+        /// The version.
+        #[arg(long, value_name = "VERSION")]
+        to: u32,
+    },
+    /// Cancel, pause, resume or retry many executions.
+    Bulk {
+        /// What to do.
+        #[arg(value_enum)]
+        action: BulkAction,
+        #[command(flatten)]
+        filter: Filter,
+        /// Only count.
+        #[arg(long)]
+        dry_run: bool,
+        /// At most this many.
+        #[arg(long, default_value_t = 1000)]
+        limit: u32,
         /// Why.
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+/// What can be done to many executions.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum BulkAction {
+    /// End them.
+    Cancel,
+    /// Begin nothing new in them.
+    Pause,
+    /// Go on with them.
+    Resume,
+    /// Run their failed steps again.
+    Retry,
+}
+
+impl BulkAction {
+    /// Its name in the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+        }
+    }
 }

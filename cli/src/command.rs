@@ -1,8 +1,12 @@
 //! Operator commands, one per file.
 
+pub(crate) mod audit;
 pub(crate) mod completions;
+pub(crate) mod control;
 pub(crate) mod doctor;
 pub(crate) mod executions;
+pub(crate) mod hold;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod workflows;
 

@@ -3,7 +3,8 @@
 //! A checkpoint is a floor and a list of segments. Each segment says what changed since the one
 //! before it; now and then one that holds everything replaces them all.
 
-use afu9_schemas::ExecutionId;
+use afu9_schemas::view::HoldView;
+use afu9_schemas::{ExecutionId, Lane, RequestId, Timestamp, WorkerKind};
 use serde::{Deserialize, Serialize};
 
 use crate::execution::Execution;
@@ -11,19 +12,45 @@ use crate::execution::Execution;
 /// What changed between two checkpoints. Written once, never changed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Live executions, as they are now.
+    /// Live executions and failed ones that can be retried, as they are now.
     pub executions: Vec<Execution>,
-    /// Executions that earlier segments hold and that have ended since.
+    /// Executions that earlier segments hold and that are not kept any more.
     #[serde(default)]
     pub removed: Vec<ExecutionId>,
     /// Executions with a derived id that ended since: a second submission must find them.
     #[serde(default)]
     pub tombstones: Vec<ExecutionId>,
+    /// What executions share, as it is now; the last segment that has it counts.
+    #[serde(default)]
+    pub shared: Option<Shared>,
+}
+
+/// What the executions of a partition share. Whatever decides about the order in which they go on
+/// is here or in themselves: a replay must give the same order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shared {
+    /// The last ticket that was given.
+    pub ticket: u64,
+    /// What is held.
+    #[serde(default)]
+    pub holds: Vec<HoldView>,
+    /// For each key with a rate limit, when its allowance is whole again.
+    #[serde(default)]
+    pub rates: Vec<(String, Timestamp)>,
+    /// How far each queue has come in virtual time.
+    #[serde(default)]
+    pub clocks: Vec<(WorkerKind, Lane, u64)>,
+    /// Requests about the whole partition that were carried out, oldest first.
+    #[serde(default)]
+    pub requests: Vec<RequestId>,
 }
 
 impl Segment {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.executions.is_empty() && self.removed.is_empty() && self.tombstones.is_empty()
+        self.executions.is_empty()
+            && self.removed.is_empty()
+            && self.tombstones.is_empty()
+            && self.shared.is_none()
     }
 }

@@ -1,68 +1,94 @@
 //! The state machine of one execution.
 //!
 //! ```text
-//!                 start            every step ended
-//!   (nothing) ──────────▶ running ──────────────────▶ completed
-//!                           │  a step failed, or the deadline passed
-//!                           ├──────────────────────────▶ failed
-//!                           │  cancel
-//!                           └──────────────────────────▶ cancelled
+//!            start          admitted        every step ended     compensated, handled
+//! (nothing) ──────▶ pending ────────▶ running ──────────────▶ … ─────────────────────▶ completed
+//!                      │                 │ ▲                                        ├─▶ failed
+//!                      │           pause │ │ resume                                 └─▶ cancelled
+//!                      │                 ▼ │
+//!                      │               paused                  failed ──retry──▶ running
+//!                      └── cancel ──▶ cancelled
 //!
-//!   input          running                                         terminal
-//!   start          ignored (duplicate)                             ignored (duplicate)
-//!   job result     of the awaited attempt: step ends or waits      ignored (stale), counted
-//!                  of any other: ignored (stale), counted
-//!   cancel         ends as cancelled                               ignored (late)
-//!   wake           deadline: ends as failed; attempt's deadline:   ignored (late)
-//!                  attempt timed out; retry due: next attempt;
-//!                  nothing due: ignored (early)
+//! input           pending             running, paused                        terminal
+//! start           ignored (duplicate) ignored (duplicate)                    ignored (duplicate)
+//! job result      ignored (stale)     of an awaited attempt: it ends, the    ignored (stale)
+//!                                     step goes on; of any other: ignored
+//! child resolved  ignored (stale)     of an awaited attempt: it starts or    ignored (stale)
+//!                                     fails; of any other: ignored
+//! child ended     ignored (stale)     as a job result                        ignored (stale)
+//! wake            key, rate, debounce what is due of: deadline of the        ignored (late)
+//!                 are asked again     execution, of attempts and waits,
+//!                                     retries, sleeps; nothing: ignored
+//! cancel          ends                running steps fail, what was done is   refused, or
+//!                                     undone; while ending: refused          unchanged
+//! pause           unchanged for ever  nothing new begins                     refused
+//!                 until resumed
+//! resume          refused if not      what waited to begin begins            refused
+//!                 paused
+//! retry           refused             refused                                failed: failed steps
+//!                                                                            run again; else
+//!                                                                            refused
+//! signal          kept                a waiting step completes; else kept    refused
+//! decide          refused             an approval counts; else refused       refused
+//! move            refused             if the state fits, the version         refused
+//!                                     changes; else refused
 //! ```
 //!
-//! Every row is total and deterministic. What the outside shall see comes out as [`Effect`]s.
+//! Every row is total and deterministic. What the outside shall see comes out as [`Effect`]s. A
+//! request that was carried out before changes nothing, whatever the state.
 
+mod advance;
+mod agenda;
+mod causes;
+mod child;
+mod cleanup;
+mod control;
+mod items;
+mod lifecycle;
+mod migrate;
+mod outbox;
+mod reopen;
 mod scope;
 mod step;
+mod unit;
 mod view;
+mod wait;
 
-use std::time::Duration;
-
-use afu9_schemas::artifact::json_size;
-use afu9_schemas::error::{ErrorClass, StepError};
-use afu9_schemas::message::history::{ExecutionEnded, ExecutionStarted, HistoryKind, StepEnded};
 use afu9_schemas::message::{
-    DeadLetter, DeadLetterReason, HistoryEvent, InputKind, Job, JobResult, Outcome, Repository,
-    Start, Trigger, WorkflowRef,
+    HistoryEvent, HistoryKind, InputKind, Parent, Repository, Rerun, Trigger, WorkflowRef,
 };
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use afu9_schemas::{ExecutionId, JobId, Lane, Partition, Timestamp};
+use afu9_schemas::view::{ExecutionStatus, PauseView};
+use afu9_schemas::{ExecutionId, Lane, Partition, RequestId, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::retry;
 use crate::workflow::Workflow;
 
-pub use step::{StepState, Wait};
+pub use outbox::{Effect, Ended, Outbox, ResolveChild};
+pub use step::{Body, ItemRun, Items, Run, StepState, Turn, Unit, Wait};
 
-/// Most bytes of outputs one execution may hold inline. Larger outputs are artifacts; more than this
-/// in small pieces would make each checkpoint of the execution a burden for its neighbours.
+pub(crate) use causes::whole;
+pub(crate) use control::answer;
+pub(crate) use outbox::{Queue, Ready};
+pub(crate) use scope::repo;
+
+/// Most bytes of outputs, items and signals one execution may hold inline. Larger outputs are
+/// artifacts; more than this in small pieces would make each checkpoint of the execution a burden
+/// for its neighbours.
 pub const MAX_CONTEXT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most bytes of resolved parameters: a job must fit into a message.
 pub const MAX_PARAMS_BYTES: usize = 512 * 1024;
 
-/// What the outside shall see of a transition. Carried out by the shell after the decision; a
-/// replay of the same inputs gives the same effects again, with the same ids.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Publish a job.
-    Dispatch(Box<Job>),
-    /// Tell workers to stop working for the execution.
-    CancelJobs(ExecutionId),
-    /// Record what happened.
-    History(Box<HistoryEvent>),
-    /// Set a job aside that nobody could finish.
-    DeadLetter(Box<DeadLetter>),
-}
+/// Most signals kept for steps that do not wait for them yet.
+pub const MAX_SIGNALS: usize = 256;
+
+/// How many requests are remembered so that each is carried out once: they are repeated within
+/// minutes, and people do not make hundreds of others meanwhile.
+pub const MAX_REQUESTS: usize = 64;
+
+/// How deep executions may start each other, as steps or by their ends: deeper is a circle.
+pub const MAX_DEPTH: u32 = 16;
 
 /// What an input did to an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,15 +111,37 @@ pub enum Ignored {
     Late,
     /// Nothing was due.
     EarlyWake,
+    /// A wish that is not possible, or is fulfilled.
+    Wish,
 }
 
-/// What an execution needs to know of its surroundings.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting<'a> {
-    /// The version it is pinned to.
+/// What a transition can see and give beside the execution itself.
+#[derive(Debug)]
+pub struct Cx<'a> {
+    /// The version the execution is pinned to.
     pub workflow: &'a Workflow,
     /// The partition that owns it.
     pub partition: Partition,
+    /// The input's stream timestamp, or the instant a wake is for where that is later.
+    pub now: Timestamp,
+    /// Worker kinds whose jobs somebody holds back.
+    pub held: HeldKinds,
+    /// What comes of it.
+    pub out: &'a mut Outbox,
+}
+
+/// Worker kinds whose jobs somebody holds back, by their position among all kinds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeldKinds(u64);
+
+impl HeldKinds {
+    pub(crate) fn insert(&mut self, kind: u16) {
+        self.0 |= 1_u64.checked_shl(u32::from(kind)).unwrap_or(0);
+    }
+
+    pub(crate) fn contains(self, kind: u16) -> bool {
+        self.0.checked_shr(u32::from(kind)).unwrap_or(0) & 1 == 1
+    }
 }
 
 /// The state of one execution. Serialised into checkpoints.
@@ -110,13 +158,32 @@ pub struct Execution {
     lane: Lane,
     #[serde(default)]
     traceparent: Option<String>,
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default)]
+    parent: Option<Parent>,
+    #[serde(default)]
+    rerun: Option<Box<Rerun>>,
+    /// When it was submitted.
     started_at: Timestamp,
     #[serde(default)]
     ended_at: Option<Timestamp>,
+    /// Its place before its key, while it is pending.
+    #[serde(default)]
+    queued: Option<Queued>,
+    /// The order in which it came before its key; 0 if it never had to wait.
+    #[serde(default)]
+    ticket: u64,
+    /// The end of its time; of the time for cleaning up, once it is ending.
     deadline: Timestamp,
     steps: Vec<StepState>,
-    /// The step that is in progress, or the number of steps once all have ended.
-    cursor: u32,
+    /// Steps of the definition that have not ended.
+    open: u32,
+    /// How it is to end, once that is decided and not all is cleaned up.
+    #[serde(default)]
+    ending: Option<Box<Ending>>,
     /// Number of the last history event.
     events: u32,
     #[serde(default)]
@@ -127,521 +194,161 @@ pub struct Execution {
     output: Option<Value>,
     #[serde(default)]
     error: Option<StepError>,
+    /// Who paused it.
+    #[serde(default)]
+    paused: Option<PauseView>,
+    /// Since when nothing new begins, whoever wished it.
+    #[serde(default)]
+    halted_since: Option<Timestamp>,
+    /// Signals nobody has waited for yet, oldest first.
+    #[serde(default)]
+    signals: Vec<Signal>,
+    /// Requests that were carried out, oldest first.
+    #[serde(default)]
+    requests: Vec<RequestId>,
+}
+
+/// A place before a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Queued {
+    /// The order in which executions came.
+    pub(crate) ticket: u64,
+    /// Not before this instant: the rate limit or the debounce says so.
+    pub(crate) not_before: Option<Timestamp>,
+    /// Until when it shall be quiet.
+    #[serde(default)]
+    pub(crate) quiet_until: Option<Timestamp>,
+    /// When the first of the series came that this one replaces.
+    #[serde(default)]
+    pub(crate) series_since: Option<Timestamp>,
+}
+
+/// How an execution is to end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Ending {
+    status: ExecutionStatus,
+    error: StepError,
+    /// The step that failed first.
+    step: Option<String>,
+    /// Nodes still to run, the next one last.
+    left: Vec<u32>,
+    /// The node that runs.
+    running: Option<u32>,
+}
+
+/// A signal nobody has waited for yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Signal {
+    name: String,
+    payload: Value,
 }
 
 impl Execution {
-    /// Begins an execution: its first step is dispatched, or it ends at once.
-    pub fn start(
-        id: ExecutionId,
-        start: Start,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> Self {
-        let definition = &setting.workflow.definition;
-        let mut execution = Self::new(id, start, now, definition.config.timeout);
-        execution.steps = vec![StepState::default(); definition.steps.len()];
-        execution.record_start(now, effects);
-        execution.advance(setting, now, effects);
-        execution
-    }
-
-    /// An execution whose definition does not exist: it fails at once, so that its submitter learns
-    /// of it.
-    pub fn without_definition(
-        id: ExecutionId,
-        start: Start,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> Self {
-        let mut execution = Self::new(id, start, now, Duration::ZERO);
-        execution.record_start(now, effects);
-        let workflow = &execution.workflow;
-        execution.error = Some(StepError::new(
-            ErrorClass::Permanent,
-            "definition.missing",
-            format!(
-                "version {} of workflow `{}` ({}) is not stored; apply it again",
-                workflow.version, workflow.name, workflow.hash
-            ),
-        ));
-        execution.end(ExecutionStatus::Failed, None, now, effects);
-        execution
-    }
-
-    fn new(id: ExecutionId, start: Start, now: Timestamp, timeout: Duration) -> Self {
-        Self {
-            id,
-            workflow: start.workflow,
-            status: ExecutionStatus::Running,
-            input: start.input,
-            repository: start.repository,
-            trigger: start.trigger,
-            lane: start.lane,
-            traceparent: start.traceparent,
-            started_at: now,
-            ended_at: None,
-            deadline: now.plus(timeout),
-            steps: Vec::new(),
-            cursor: 0,
-            events: 0,
-            context_bytes: 0,
-            stale_results: 0,
-            output: None,
-            error: None,
-        }
-    }
-
-    fn record_start(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let started = ExecutionStarted {
-            workflow: self.workflow.clone(),
-            input: self.input.clone(),
-            repository: self.repository.clone(),
-            trigger: self.trigger.clone(),
-            traceparent: self.traceparent.clone(),
-        };
-        self.record(
-            HistoryKind::ExecutionStarted(Box::new(started)),
-            now,
-            effects,
-        );
-    }
-
-    /// Folds one input. `now` is the input's stream timestamp.
-    pub fn apply(
-        &mut self,
-        input: &InputKind,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> Applied {
-        match (self.status.is_terminal(), input) {
-            (_, InputKind::Start(_)) => Applied::Ignored(Ignored::DuplicateStart),
-            (false, InputKind::JobResult(result)) if self.awaits(result.step, result.attempt) => {
-                self.settle(result, setting, now, effects);
+    /// Folds one input. `cx.now` is the input's stream timestamp, or the instant a wake is for where
+    /// that is later.
+    pub fn apply(&mut self, input: &InputKind, cx: &mut Cx<'_>) -> Applied {
+        let terminal = self.status.is_terminal();
+        match input {
+            InputKind::Start(_) => Applied::Ignored(Ignored::DuplicateStart),
+            InputKind::JobResult(result) if !terminal && self.awaits(result) => {
+                self.job_answered(result, cx);
                 Applied::Changed
             }
-            (_, InputKind::JobResult(_)) => {
+            InputKind::ChildResolved(found) if !terminal && self.awaits_resolution(found) => {
+                self.child_resolved(found, cx);
+                Applied::Changed
+            }
+            InputKind::ChildEnded(ended) if !terminal && self.awaits_child(ended) => {
+                self.child_ended(ended, cx);
+                Applied::Changed
+            }
+            InputKind::JobResult(_) | InputKind::ChildResolved(_) | InputKind::ChildEnded(_) => {
                 self.stale_results = self.stale_results.saturating_add(1);
                 Applied::Ignored(Ignored::StaleResult)
             }
-            (true, _) => Applied::Ignored(Ignored::Late),
-            (false, InputKind::Cancel(cancel)) => {
-                let why = cancel.reason.as_deref().unwrap_or("no reason given");
-                let error = StepError::new(
-                    ErrorClass::Cancelled,
-                    "execution.cancelled",
-                    format!("cancelled by {}: {why}", cancel.by),
-                );
-                effects.push(Effect::CancelJobs(self.id));
-                self.stop(ExecutionStatus::Cancelled, error, setting, now, effects);
-                Applied::Changed
-            }
-            // The owner's clock decides that an instant has come; the log's may be behind it.
-            (false, InputKind::Wake { due }) => self.wake(setting, now.max(*due), effects),
-        }
-    }
-
-    fn wake(&mut self, setting: Setting<'_>, now: Timestamp, effects: &mut Vec<Effect>) -> Applied {
-        if self.deadline <= now {
-            let seconds = self.deadline.since(self.started_at).as_secs_f64();
-            let error = StepError::new(
-                ErrorClass::Timeout,
-                "execution.timeout",
-                format!("the execution did not end within {seconds} s (config.timeoutMs)"),
-            );
-            effects.push(Effect::CancelJobs(self.id));
-            self.stop(ExecutionStatus::Failed, error, setting, now, effects);
-            return Applied::Changed;
-        }
-        let Some(step) = self.steps.get(self.cursor as usize) else {
-            return Applied::Ignored(Ignored::EarlyWake);
-        };
-        match step.wait {
-            Some(Wait::Retry { at }) if at <= now => {
-                self.dispatch(setting, now, effects);
-                Applied::Changed
-            }
-            Some(Wait::Job {
-                deadline: Some(deadline),
-            }) if deadline <= now => {
-                let error = StepError::new(
-                    ErrorClass::Timeout,
-                    "step.timeout",
-                    "no result came before the attempt's deadline (timeoutMs)",
-                );
-                self.fail_attempt(error, None, setting, now, effects);
-                Applied::Changed
-            }
-            _ => Applied::Ignored(Ignored::EarlyWake),
-        }
-    }
-
-    /// Whether the answer for `attempt` at `step` is what the execution waits for.
-    fn awaits(&self, step: u32, attempt: u32) -> bool {
-        step == self.cursor
-            && self
-                .steps
-                .get(step as usize)
-                .is_some_and(|state| state.awaits(attempt))
-    }
-
-    /// Takes in the answer that was waited for.
-    fn settle(
-        &mut self,
-        result: &JobResult,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        let step = &mut self.steps[self.cursor as usize];
-        step.answered(result);
-        match &result.outcome {
-            Outcome::Done(output) => {
-                let bytes = json_size(output);
-                if self.context_bytes.saturating_add(bytes) > MAX_CONTEXT_BYTES {
-                    let error = StepError::new(
-                        ErrorClass::Permanent,
-                        "context.too_large",
-                        format!("the outputs of the execution exceed {MAX_CONTEXT_BYTES} bytes"),
-                    );
-                    self.fail_attempt(error, None, setting, now, effects);
-                    return;
-                }
-                self.context_bytes += bytes;
-                let step = &mut self.steps[self.cursor as usize];
-                step.output = Some(output.clone());
-                self.end_step(StepStatus::Completed, setting, now, effects);
-                self.cursor += 1;
-                self.advance(setting, now, effects);
-            }
-            Outcome::Failed {
-                error,
-                retry_after_ms,
-            } => {
-                let retry_after = retry_after_ms.map(Duration::from_millis);
-                self.fail_attempt(error.clone(), retry_after, setting, now, effects);
-            }
-        }
-    }
-
-    /// The attempt in progress failed: the step waits for another one, or fails.
-    fn fail_attempt(
-        &mut self,
-        error: StepError,
-        retry_after: Option<Duration>,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        let index = self.cursor;
-        let policy = &setting.workflow.definition.steps[index as usize].retry;
-        let step = &mut self.steps[index as usize];
-        step.attempt_failed(&error, now);
-        let failed = JobId {
-            execution: self.id,
-            step: index,
-            attempt: step.attempt(),
-        };
-        let delay = if error.class.is_retryable() {
-            retry::delay(policy, failed, retry_after)
-        } else {
-            None
-        };
-        if let Some(delay) = delay {
-            step.status = StepStatus::Waiting;
-            step.wait = Some(Wait::Retry {
-                at: now.plus(delay),
-            });
-            step.error = Some(error);
-            return;
-        }
-        let reason = if error.class.is_retryable() {
-            DeadLetterReason::AttemptsExhausted
-        } else {
-            DeadLetterReason::Permanent
-        };
-        let letter = DeadLetter {
-            reason,
-            kind: Some(
-                setting.workflow.definition.steps[index as usize]
-                    .tool
-                    .kind()
-                    .clone(),
-            ),
-            job: self.job(setting),
-            raw: None,
-            attempts: self.steps[index as usize].attempts.clone(),
-            error: error.clone(),
-            at: now,
-        };
-        effects.push(Effect::DeadLetter(Box::new(letter)));
-        self.fail_step(error, setting, now, effects);
-        if !self.status.is_terminal() {
-            self.advance(setting, now, effects);
-        }
-    }
-
-    /// The step in progress failed for good: the execution fails, or goes on behind it.
-    fn fail_step(
-        &mut self,
-        error: StepError,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        let index = self.cursor as usize;
-        self.steps[index].error = Some(error.clone());
-        self.end_step(StepStatus::Failed, setting, now, effects);
-        self.cursor += 1;
-        if setting.workflow.definition.config.continue_on_error {
-            return;
-        }
-        let name = &setting.workflow.definition.steps[index].name;
-        self.error = Some(StepError {
-            message: format!("step `{name}`: {}", error.message),
-            ..error
-        });
-        self.skip_rest(setting, now, effects);
-        self.end(ExecutionStatus::Failed, Some(setting), now, effects);
-    }
-
-    /// Goes on from the cursor until a job is dispatched or the execution has ended.
-    fn advance(&mut self, setting: Setting<'_>, now: Timestamp, effects: &mut Vec<Effect>) {
-        while (self.cursor as usize) < self.steps.len() {
-            let index = self.cursor as usize;
-            let compiled = &setting.workflow.steps[index];
-            self.steps[index].started_at = Some(now);
-            if let Some(condition) = &compiled.condition {
-                match condition.holds(&self.scope(setting.workflow)) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        self.end_step(StepStatus::Skipped, setting, now, effects);
-                        self.cursor += 1;
-                        continue;
-                    }
-                    Err(error) => {
-                        let error = StepError::new(
-                            ErrorClass::Permanent,
-                            error.code(),
-                            format!("`if`: {error}"),
-                        );
-                        self.fail_step(error, setting, now, effects);
-                        if self.status.is_terminal() {
-                            return;
-                        }
-                        continue;
-                    }
+            InputKind::Control(control) => self.control(control, cx),
+            _ if terminal => Applied::Ignored(Ignored::Late),
+            // What the previous version wrote; it has no audit record.
+            InputKind::Cancel(cancel) => {
+                let why = cancel.reason.as_deref();
+                if self.cancel(&cancel.by, why, cx) {
+                    Applied::Changed
+                } else {
+                    Applied::Ignored(Ignored::Wish)
                 }
             }
-            match self.render_params(setting) {
-                Ok(params) => {
-                    self.steps[index].params = Some(params);
-                    self.dispatch(setting, now, effects);
-                    return;
-                }
-                Err(error) => {
-                    self.fail_step(error, setting, now, effects);
-                    if self.status.is_terminal() {
-                        return;
-                    }
-                }
-            }
-        }
-        self.end(ExecutionStatus::Completed, Some(setting), now, effects);
-    }
-
-    fn render_params(&self, setting: Setting<'_>) -> Result<Value, StepError> {
-        let compiled = &setting.workflow.steps[self.cursor as usize];
-        let params = compiled
-            .params
-            .render(&self.scope(setting.workflow))
-            .map_err(|(at, error)| {
-                StepError::new(
-                    ErrorClass::Permanent,
-                    error.code(),
-                    format!("params{at}: {error}"),
-                )
-            })?;
-        let bytes = json_size(&params);
-        if bytes > MAX_PARAMS_BYTES {
-            return Err(StepError::new(
-                ErrorClass::Permanent,
-                "params.too_large",
-                format!(
-                    "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are \
-                         allowed; pass large data as an artifact"
-                ),
-            ));
-        }
-        Ok(params)
-    }
-
-    /// Begins the next attempt at the step in progress.
-    fn dispatch(&mut self, setting: Setting<'_>, now: Timestamp, effects: &mut Vec<Effect>) {
-        let index = self.cursor as usize;
-        let timeout = setting.workflow.definition.steps[index].timeout;
-        self.steps[index].begin_attempt(now, timeout.map(|timeout| now.plus(timeout)));
-        if let Some(job) = self.job(setting) {
-            effects.push(Effect::Dispatch(Box::new(job)));
+            InputKind::Wake { .. } => self.wake(cx),
         }
     }
 
-    /// The job of the attempt in progress, as it was dispatched; `None` if the execution waits for
-    /// something else. Used again when a dispatched job may have been lost.
-    pub fn job(&self, setting: Setting<'_>) -> Option<Job> {
-        let step = self.steps.get(self.cursor as usize)?;
-        let definition = &setting.workflow.definition.steps[self.cursor as usize];
-        let attempt = step.attempts.last()?;
-        let deadline = match step.wait {
-            Some(Wait::Job { deadline }) => deadline,
-            _ => None,
-        };
-        Some(Job {
-            id: JobId {
-                execution: self.id,
-                step: self.cursor,
-                attempt: attempt.attempt,
-            },
-            partition: setting.partition,
-            step_name: definition.name.clone(),
-            tool: definition.tool.clone(),
-            params: step.params.clone().unwrap_or_default(),
-            lane: self.lane,
-            dispatched_at: attempt.dispatched_at,
-            deadline,
-            workflow: self.workflow.name.clone(),
-            traceparent: self.traceparent.clone(),
-        })
-    }
-
-    /// Whether a worker has been asked and has not answered.
-    pub fn awaits_job(&self) -> bool {
-        let step = self.steps.get(self.cursor as usize);
-        matches!(
-            step,
-            Some(StepState {
-                wait: Some(Wait::Job { .. }),
-                ..
-            })
-        )
-    }
-
-    /// Ends the execution from outside, whatever the step in progress does.
-    fn stop(
-        &mut self,
-        status: ExecutionStatus,
-        error: StepError,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        if (self.cursor as usize) < self.steps.len() {
-            let step = &mut self.steps[self.cursor as usize];
-            step.attempt_failed(&error, now);
-            step.error = Some(error.clone());
-            self.end_step(StepStatus::Failed, setting, now, effects);
-            self.cursor += 1;
-        }
-        self.error = Some(error);
-        self.skip_rest(setting, now, effects);
-        self.end(status, Some(setting), now, effects);
-    }
-
-    /// Steps that will not be reached any more.
-    fn skip_rest(&mut self, setting: Setting<'_>, now: Timestamp, effects: &mut Vec<Effect>) {
-        while (self.cursor as usize) < self.steps.len() {
-            self.end_step(StepStatus::Skipped, setting, now, effects);
-            self.cursor += 1;
-        }
-    }
-
-    /// The step at the cursor reaches its final status.
-    fn end_step(
-        &mut self,
-        status: StepStatus,
-        setting: Setting<'_>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        let index = self.cursor;
-        let definition = &setting.workflow.definition.steps[index as usize];
-        let step = &mut self.steps[index as usize];
-        step.status = status;
-        step.wait = None;
-        step.ended_at = Some(now);
-        if status == StepStatus::Completed {
-            step.error = None;
-        }
-        let ended = StepEnded {
-            index,
-            name: definition.name.clone(),
-            tool: Some(definition.tool.clone()),
-            status,
-            input: step.params.clone(),
-            output: step.output.clone(),
-            error: step.error.clone(),
-            started_at: step.started_at.unwrap_or(now),
-            attempts: step.attempts.clone(),
-        };
-        self.record(HistoryKind::StepEnded(Box::new(ended)), now, effects);
-    }
-
-    fn end(
-        &mut self,
-        status: ExecutionStatus,
-        setting: Option<Setting<'_>>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.status = status;
-        self.ended_at = Some(now);
-        self.output = setting.map(|setting| self.assigned_output(setting.workflow));
-        let count = |status| {
-            let steps = self
-                .steps
-                .iter()
-                .filter(|step| step.status == status)
-                .count();
-            u32::try_from(steps).unwrap_or(u32::MAX)
-        };
-        let ended = ExecutionEnded {
-            status,
-            output: self.output.clone(),
-            error: self.error.clone(),
-            started_at: self.started_at,
-            steps_completed: count(StepStatus::Completed),
-            steps_failed: count(StepStatus::Failed),
-            steps_skipped: count(StepStatus::Skipped),
-            stale_results: self.stale_results,
-        };
-        self.record(HistoryKind::ExecutionEnded(Box::new(ended)), now, effects);
-    }
-
-    fn record(&mut self, kind: HistoryKind, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn record(&mut self, kind: HistoryKind, cx: &mut Cx<'_>) {
         self.events += 1;
-        effects.push(Effect::History(Box::new(HistoryEvent {
+        cx.out.effects.push(Effect::History(Box::new(HistoryEvent {
             execution: Some(self.id),
             number: self.events,
-            at: now,
+            at: cx.now,
             kind,
         })));
     }
 
-    /// The next instant at which the execution wants a wake, if it has not ended.
+    /// The next instant at which the execution wants a wake.
     pub fn next_wake(&self) -> Option<Timestamp> {
         if self.status.is_terminal() {
             return None;
         }
-        let step = self
+        let halted = self.halted_since.is_some();
+        if let Some(queued) = &self.queued {
+            // While it is halted its key passes it over: a wake would change nothing.
+            return queued.not_before.filter(|_| !halted);
+        }
+        let open = self
             .steps
-            .get(self.cursor as usize)
-            .and_then(|step| match step.wait {
-                Some(Wait::Retry { at }) => Some(at),
-                Some(Wait::Job { deadline }) => deadline,
-                None => None,
-            });
-        Some(step.map_or(self.deadline, |at| at.min(self.deadline)))
+            .iter()
+            .filter(|state| !state.status.is_terminal());
+        let runs = open.filter_map(|state| state.run.as_ref());
+        let waits = runs.filter_map(|run| run.soonest(halted));
+        let deadline = (!halted).then_some(self.deadline);
+        waits.chain(deadline).min()
+    }
+
+    /// Every unit in progress: the step, the item, and the unit.
+    pub fn units(&self) -> impl Iterator<Item = (u32, Option<u32>, &Unit)> {
+        self.steps.iter().enumerate().flat_map(|(step, state)| {
+            let step = u32::try_from(step).unwrap_or(u32::MAX);
+            let open = !state.status.is_terminal();
+            state
+                .run
+                .iter()
+                .filter(move |_| open)
+                .flat_map(move |run| run.units().map(move |(item, unit)| (step, item, unit)))
+        })
+    }
+
+    fn unit(&self, step: u32, item: Option<u32>) -> Option<&Unit> {
+        let state = self.steps.get(step as usize)?;
+        if state.status.is_terminal() {
+            return None;
+        }
+        state.run.as_ref()?.unit(item)
+    }
+
+    /// Except for what the unit waits for: see [`Self::set_wait`].
+    fn unit_mut(&mut self, step: u32, item: Option<u32>) -> Option<&mut Unit> {
+        let state = self.steps.get_mut(step as usize)?;
+        if state.status.is_terminal() {
+            return None;
+        }
+        state.run.as_mut()?.unit_mut(item)
+    }
+
+    /// Lets a unit in progress wait for something else.
+    fn set_wait(&mut self, step: u32, item: Option<u32>, wait: Wait) {
+        if let Some(state) = self.steps.get_mut(step as usize)
+            && !state.status.is_terminal()
+            && let Some(run) = &mut state.run
+        {
+            run.set_wait(item, wait);
+        }
     }
 
     /// Its id.
@@ -664,8 +371,50 @@ impl Execution {
         &self.steps
     }
 
-    /// When it began.
+    /// When it ended.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    /// Why it failed or was cancelled.
+    pub fn error(&self) -> Option<&StepError> {
+        self.error.as_ref()
+    }
+
+    /// When it was submitted.
     pub fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    /// What it contends for.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    pub(crate) fn priority(&self) -> i32 {
+        self.priority
+    }
+
+    pub(crate) fn queued(&self) -> Option<&Queued> {
+        self.queued.as_ref()
+    }
+
+    pub(crate) fn queued_mut(&mut self) -> Option<&mut Queued> {
+        self.queued.as_mut()
+    }
+
+    /// Whether nothing new may begin.
+    pub fn is_halted(&self) -> bool {
+        self.halted_since.is_some()
+    }
+
+    /// Whom its turns are shared out among: executions with one key, or of one workflow.
+    pub(crate) fn share(&self) -> &str {
+        self.key.as_deref().unwrap_or(&self.workflow.name)
+    }
+
+    /// About how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.context_bytes + self.steps.len() * size_of::<StepState>() + size_of::<Self>()
     }
 }

@@ -2,56 +2,147 @@
 //! execution's own data, never pasted into source text.
 //!
 //! Inside the braces stands CEL. A string that is exactly one `${…}` keeps the type of its value; in
-//! a longer string each value becomes text. What an expression yields is data: a `${` inside it is
-//! two characters and no expression.
+//! a longer string each value becomes text, objects and lists as JSON. What an expression yields is
+//! data: a `${` inside it is two characters and no expression. (Who needs these two characters
+//! writes `${'${'}`.)
+//!
+//! Nothing here has a clock or chance, so a replay gives the same values.
+//!
+//! **Invariant:** no text makes compiling or evaluating panic, and what either costs is bounded,
+//! whatever the data holds.
+//!
+//! # The language
+//!
+//! From what binds most to what binds least:
+//!
+//! | operators | of |
+//! |---|---|
+//! | `a.b` `a[0]` `a['b']` `f(a)` `a.f()` | objects, lists; every function in either way |
+//! | `!a` `-a` | boolean; number, duration |
+//! | `*` `/` `%` | numbers; of integers the result is an integer |
+//! | `+` `-` | numbers; `+` also strings, lists, bytes; timestamps and durations |
+//! | `==` `!=` `<` `<=` `>` `>=` `in` | two of a kind; an item of a list, a field of an object |
+//! | `a && b` | booleans |
+//! | `a \|\| b` | booleans |
+//! | `a ? b : c` | a boolean and any two |
+//!
+//! Literals are `null`, `true`, `1`, `0x1f`, `1.5`, `'text'`, `"text"`, `'''text'''`, `r'no \escapes'`,
+//! `b'bytes'`, `[1, 2]`, `{'a': 1}`. A comment begins with `//` and ends with its line. An operand that
+//! decides `&&` or `||` makes up for one that failed, whichever stands first; the same holds for the
+//! items of `all` and `exists`.
+//!
+//! What differs from CEL, whose grammar and operators are implemented here and compared with the
+//! crate `cel` in tests:
+//!
+//! - There is one kind of numbers, as in JSON. `1 == 1.0`; an integer and a number with a fraction can
+//!   be added; integers reach from −2⁶³ to 2⁶⁴−1. What is not finite or does not fit is an error.
+//! - What data does not have is an error that names it. `has(a.b.c)` is false also if `a.b` is not
+//!   there, and `default(a.b, c)` is `c` then, or if `a.b` is null.
+//! - The keys of objects are strings; `{1: x}` has the key `"1"`. Loops over an object go through its
+//!   keys in their order, and objects that an expression builds have their fields in this order.
+//! - An element can also be written `.0`, and `===` and `!==` mean `==` and `!=`, as the predecessor's
+//!   definitions have them.
+//! - There are no optional values (`a.?b`), message types, type values (`type(x)` yields a string),
+//!   and names of time zones.
+//!
+//! # Errors
+//!
+//! What can be known without data is a [`Mistake`] when the definition is compiled: what cannot be
+//! read, functions that there are not, numbers of arguments, kinds that can never fit, and whatever
+//! fails though it reads no data. The rest is an [`EvalError`]:
+//!
+//! | code | when |
+//! |---|---|
+//! | `expression.unresolved` | a name, field or element is not there |
+//! | `expression.invalid` | a value or its kind does not fit: a division by zero, a string that is no timestamp |
+//! | `expression.cost` | a bound was reached |
+//!
+//! # Bounds
+//!
+//! | bound | |
+//! |---|---|
+//! | [`MAX_EXPRESSION_BYTES`] | length of an expression |
+//! | [`MAX_NESTING`] | brackets, calls and loops in each other |
+//! | [`MAX_COST`] | what all expressions of one template, or one condition, may take together |
+//! | [`MAX_TEXT_BYTES`] | length of a string that is built or decoded |
+//! | [`MAX_LIST_LENGTH`] | length of a list that is built |
+//! | [`MAX_VALUE_DEPTH`] | lists and objects in each other, in what is yielded or decoded |
+//! | [`MAX_PATTERN_BYTES`] | length of a regular expression; compiled, it has at most 64 KiB |
+#![doc = include_str!("expression/functions.md")]
 
-mod cel_value;
+mod budget;
+mod error;
+mod eval;
+mod failure;
+mod functions;
+mod lexer;
+mod limits;
+mod lower;
+mod node;
+mod operators;
+mod parser;
 mod path;
-mod roots;
+mod program;
 mod template;
+#[cfg(test)]
+mod tests;
+mod time;
+mod value;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use cel::{Context, Env, ExecutionError, Program};
 use serde_json::Value;
 
+use budget::Budget;
+use parser::Span;
+use path::Lost;
+use program::Program;
+use value::{Kinds, Val};
+
+pub use error::{EvalError, Place};
+pub use functions::{EXAMPLE_DATA, FUNCTIONS, FunctionDoc, reference};
+pub use limits::{
+    MAX_COST, MAX_EXPRESSION_BYTES, MAX_LIST_LENGTH, MAX_NESTING, MAX_PATTERN_BYTES,
+    MAX_TEXT_BYTES, MAX_VALUE_DEPTH,
+};
 pub use path::{Path, Segment};
-pub use template::{Condition, Mistake, Template, compile_condition};
-
-/// Longest expression accepted, in bytes.
-pub const MAX_EXPRESSION_BYTES: usize = 4096;
-
-/// Most values in the data of an expression, by how deep its loops stand in each other: evaluating
-/// takes time in proportion to a power of them, and everybody else in the partition waits. With
-/// these bounds it takes well below a second.
-const MAX_LOOP_VALUES: [usize; 3] = [usize::MAX, 5000, 300];
+pub use template::{Condition, Mistake, Part, Template, compile_condition};
 
 /// Where expressions find their data.
 pub trait Scope {
     /// The value of a root name (`input`, `repo`, `steps`, `execution`, an assigned name), or
     /// `None` if it has none now.
     fn root(&self, name: &str) -> Option<Cow<'_, Value>>;
+
+    /// The field `field` of the root `root`, or `None` if either is not there. Expressions ask in
+    /// this way wherever they can, so a scope that has to build a root may build less of it; what it
+    /// yields must be what the root has.
+    fn field(&self, root: &str, field: &str) -> Option<Cow<'_, Value>> {
+        match self.root(root)? {
+            Cow::Borrowed(value) => value.get(field).map(Cow::Borrowed),
+            Cow::Owned(Value::Object(mut fields)) => fields.swap_remove(field).map(Cow::Owned),
+            Cow::Owned(_) => None,
+        }
+    }
 }
 
 /// One compiled expression.
 #[derive(Clone)]
 pub struct Expression {
     source: String,
+    /// Where `${` stands in the string around it, and where `source` begins, in characters.
+    opens: usize,
+    begins: usize,
     code: Code,
 }
 
 #[derive(Clone)]
 enum Code {
-    /// A plain path: looked up directly, without building CEL values.
+    /// A plain path: looked up directly.
     Path(Path),
-    Cel {
-        program: Arc<Program>,
-        roots: Vec<String>,
-        /// How deep loops stand in each other.
-        loops: usize,
-    },
+    Program(Arc<Program>),
 }
 
 impl fmt::Debug for Expression {
@@ -60,110 +151,82 @@ impl fmt::Debug for Expression {
     }
 }
 
-/// Why an expression has no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EvalError {
-    /// A name or field that is not there.
-    Unresolved {
-        /// The expression as it was written.
-        expression: String,
-        /// The part that is not there.
-        missing: String,
-    },
-    /// Anything else CEL refuses: types that do not fit, a division by zero.
-    Invalid {
-        /// The expression as it was written.
-        expression: String,
-        /// What CEL says.
-        reason: String,
-    },
-}
-
-impl EvalError {
-    /// A stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unresolved { .. } => "expression.unresolved",
-            Self::Invalid { .. } => "expression.invalid",
-        }
-    }
-}
-
-impl fmt::Display for EvalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unresolved {
-                expression,
-                missing,
-            } => {
-                write!(
-                    f,
-                    "`${{{expression}}}` cannot be resolved: there is no {missing}"
-                )
-            }
-            Self::Invalid { expression, reason } => {
-                write!(f, "`${{{expression}}}` cannot be evaluated: {reason}")
-            }
-        }
-    }
-}
-
-static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
-
 impl Expression {
     /// Compiles the text between the braces.
     ///
     /// # Errors
-    /// What is wrong with it, and at which character.
+    /// What is wrong with it, and at which character: what cannot be read, functions that there are
+    /// not, wrong numbers of arguments, and kinds that can never fit.
     pub fn compile(source: &str) -> Result<Self, Mistake> {
+        let at_start = |message: String| Mistake { offset: 0, message };
         if source.len() > MAX_EXPRESSION_BYTES {
-            return Err(Mistake {
-                offset: 0,
-                message: format!("the expression is longer than {MAX_EXPRESSION_BYTES} bytes"),
-            });
+            let message = format!("the expression is longer than {MAX_EXPRESSION_BYTES} bytes");
+            return Err(at_start(message));
         }
-        if source.trim().is_empty() {
-            return Err(Mistake {
-                offset: 0,
-                message: "the expression is empty".to_owned(),
-            });
+        let trimmed = source.trim();
+        if trimmed.is_empty() {
+            return Err(at_start("the expression is empty".to_owned()));
         }
-        if let Some(path) = Path::parse(source.trim()) {
-            return Ok(Self {
-                source: source.trim().to_owned(),
-                code: Code::Path(path),
-            });
-        }
-        let rewritten = loosen_equality(source);
-        let program = ENV
-            .compile(&rewritten)
-            .map_err(|errors| parse_mistake(source, &errors))?;
-        let roots = roots::roots(program.expression());
-        let loops = roots::loop_depth(program.expression());
-        if loops >= MAX_LOOP_VALUES.len() {
-            return Err(Mistake {
-                offset: 0,
-                message: format!(
-                    "loops stand {loops} deep in each other, at most {} are allowed",
-                    MAX_LOOP_VALUES.len() - 1
-                ),
-            });
-        }
+        let before = source.len() - source.trim_start().len();
+        let begins = source[..before].chars().count();
+        let code = match Path::parse(trimmed) {
+            Some(path) => Code::Path(path),
+            None => Code::Program(Arc::new(Program::compile(trimmed).map_err(|flaw| {
+                let inside = trimmed.get(..flaw.at).unwrap_or(trimmed);
+                Mistake {
+                    offset: begins + inside.chars().count(),
+                    message: format!("not a valid expression: {}", flaw.message),
+                }
+            })?)),
+        };
         Ok(Self {
-            source: source.trim().to_owned(),
-            code: Code::Cel {
-                program: Arc::new(program),
-                roots,
-                loops,
-            },
+            source: trimmed.to_owned(),
+            opens: 0,
+            begins,
+            code,
         })
     }
 
-    /// The root names the expression reads.
+    /// The same expression, told where its `${` stands in a text.
+    fn at(self, opens: usize) -> Self {
+        Self {
+            opens,
+            begins: self.begins + opens + "${".len(),
+            ..self
+        }
+    }
+
+    /// The same expression in a text that begins so many characters earlier.
+    fn behind(self, characters: usize) -> Self {
+        Self {
+            opens: self.opens + characters,
+            begins: self.begins + characters,
+            ..self
+        }
+    }
+
+    /// The root names the expression reads, sorted, each once.
     pub fn roots(&self) -> Vec<&str> {
-        match &self.code {
+        let mut roots: Vec<&str> = match &self.code {
             Code::Path(path) => vec![path.root()],
-            Code::Cel { roots, .. } => roots.iter().map(String::as_str).collect(),
+            Code::Program(program) => program.sources.iter().map(|s| s.root.as_ref()).collect(),
+        };
+        roots.sort_unstable();
+        roots.dedup();
+        roots
+    }
+
+    /// Every path that begins at a root name, as far as it is written out (of `a.b[i].c` it is
+    /// `a.b`), with the character of the string at which it stands.
+    pub fn paths(&self) -> Vec<(usize, Path)> {
+        match &self.code {
+            Code::Path(path) => vec![(self.begins, path.clone())],
+            Code::Program(program) => {
+                let paths = program.paths().into_iter();
+                paths
+                    .map(|(span, path)| (self.offset(span), path))
+                    .collect()
+            }
         }
     }
 
@@ -171,7 +234,7 @@ impl Expression {
     pub fn as_path(&self) -> Option<&Path> {
         match &self.code {
             Code::Path(path) => Some(path),
-            Code::Cel { .. } => None,
+            Code::Program(_) => None,
         }
     }
 
@@ -183,113 +246,76 @@ impl Expression {
     /// Its value in `scope`.
     ///
     /// # Errors
-    /// [`EvalError::Unresolved`] names the first part of a path that is not there.
+    /// [`EvalError::Unresolved`] names the first part of a path that is not there; the others say
+    /// what does not fit, or which bound was reached.
     pub fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvalError> {
+        self.evaluate_within(scope, &mut Budget::new())
+    }
+
+    fn evaluate_within(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalError> {
         match &self.code {
-            Code::Path(path) => path
-                .resolve(scope)
-                .map_err(|missing| EvalError::Unresolved {
-                    expression: self.source.clone(),
-                    missing,
-                }),
-            Code::Cel {
-                program,
-                roots,
-                loops,
-            } => {
-                let mut context = Context::with_env(Arc::clone(&ENV));
-                let mut values = 0;
-                for name in roots {
-                    if let Some(value) = scope.root(name) {
-                        values += cel_value::count(&value);
-                        if values > MAX_LOOP_VALUES[*loops] {
-                            return Err(EvalError::Invalid {
-                                expression: self.source.clone(),
-                                reason: format!(
-                                    "it loops, and the data it reads holds more than {} values",
-                                    MAX_LOOP_VALUES[*loops]
-                                ),
-                            });
-                        }
-                        context.add_variable_from_value(name.as_str(), cel_value::to_cel(&value));
-                    }
+            Code::Path(path) => path.resolve(scope, budget).map_err(|lost| {
+                let (expression, place) = (self.source.clone(), self.place(self.whole()));
+                match lost {
+                    Lost::Missing(missing) => EvalError::Unresolved {
+                        expression,
+                        place,
+                        missing,
+                    },
+                    Lost::TooLarge(over) => EvalError::Cost {
+                        expression,
+                        place,
+                        reason: over.0,
+                    },
                 }
-                match program.execute(&context) {
-                    Ok(value) => cel_value::to_json(&value).map_err(|reason| EvalError::Invalid {
-                        expression: self.source.clone(),
-                        reason,
-                    }),
-                    Err(ExecutionError::NoSuchKey(name)) => Err(EvalError::Unresolved {
-                        expression: self.source.clone(),
-                        missing: format!("`{name}`"),
-                    }),
-                    Err(ExecutionError::UndeclaredReference(name)) => Err(EvalError::Unresolved {
-                        expression: self.source.clone(),
-                        missing: format!("`{name}`"),
-                    }),
-                    Err(error) => Err(EvalError::Invalid {
-                        expression: self.source.clone(),
-                        reason: shorten(&error.to_string()),
-                    }),
-                }
-            }
+            }),
+            Code::Program(program) => program.run(self, scope, budget),
         }
     }
-}
 
-/// CEL's messages quote whole values; an error shall be readable and bounded.
-fn shorten(message: &str) -> String {
-    const MAX_CHARS: usize = 300;
-    if message.chars().count() <= MAX_CHARS {
-        return message.to_owned();
+    fn whole(&self) -> Span {
+        Span::new(0, self.source.len())
     }
-    let mut short: String = message.chars().take(MAX_CHARS).collect();
-    short.push('…');
-    short
-}
 
-/// The predecessor's `===` and `!==` mean CEL's `==` and `!=`. Text in quotes stays as it is.
-fn loosen_equality(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut quote: Option<char> = None;
-    let mut chars = source.chars().peekable();
-    while let Some(c) = chars.next() {
-        out.push(c);
-        match quote {
-            Some(_) if c == '\\' => out.extend(chars.next()),
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None if c == '='
-                && (out.ends_with("==") || out.ends_with("!="))
-                && chars.peek() == Some(&'=') =>
-            {
-                chars.next();
-            }
-            None => {}
+    /// Where `span` begins, in characters of the string around.
+    fn offset(&self, span: Span) -> usize {
+        let before = self.source.get(..span.start).unwrap_or_default();
+        self.begins + before.chars().count()
+    }
+
+    fn place(&self, span: Span) -> Place {
+        Place {
+            opens: self.opens,
+            fails: self.offset(span),
+            part: self
+                .source
+                .get(span.start..span.end)
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
-    out
-}
 
-fn parse_mistake(source: &str, errors: &cel::ParseErrors) -> Mistake {
-    let Some(first) = errors.errors.first() else {
-        return Mistake {
-            offset: 0,
-            message: "the expression is not valid CEL".to_owned(),
-        };
-    };
-    // Only one-line expressions have a column that means an offset.
-    let offset = match first.pos {
-        (1, column) if !source.contains('\n') => usize::try_from(column)
-            .unwrap_or(0)
-            .min(source.chars().count()),
-        _ => 0,
-    };
-    let message = first.msg.lines().next().unwrap_or("not valid CEL");
-    Mistake {
-        offset,
-        message: format!("not a valid expression: {}", shorten(message)),
+    /// What it yields, if that can never be true or false. Of a path it does not matter: a condition
+    /// that is only a path asks for truthiness.
+    fn never_boolean(&self) -> Option<Kinds> {
+        match &self.code {
+            Code::Program(program) if !program.root.kinds.meets(Kinds::BOOL) => {
+                Some(program.root.kinds)
+            }
+            _ => None,
+        }
+    }
+
+    /// That a condition yields something else.
+    fn not_boolean(&self, value: &Value) -> EvalError {
+        EvalError::Type {
+            expression: self.source.clone(),
+            place: self.place(self.whole()),
+            reason: format!(
+                "a condition must be true or false, and this is {}",
+                Val::of(value).describe()
+            ),
+        }
     }
 }
 

@@ -12,9 +12,12 @@ pub mod checkpoint;
 pub mod execution;
 pub mod expression;
 pub mod partition;
+pub mod replay;
 pub mod retry;
+pub mod schedule;
+pub mod submit;
 pub mod workflow;
 
-pub use execution::{Effect, Execution};
+pub use execution::{Effect, Ended, Execution, ResolveChild};
 pub use partition::{Definitions, PartitionState};
 pub use workflow::Workflow;

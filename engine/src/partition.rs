@@ -1,25 +1,40 @@
-//! The fold of one partition of the input log: all of its live executions, when they want to be
-//! woken, and what a checkpoint must hold.
+//! The fold of one partition of the input log: all of its live executions, what they contend for,
+//! when they want to be woken, and what a checkpoint must hold.
 //!
 //! Owned by exactly one loop of the orchestrator. A partition that is folded by two owners gives
 //! both the same states and effects, which is why a stale owner can waste work but not corrupt it.
 
+mod admission;
+mod dispatch;
+mod explain;
+mod hold;
+mod keys;
+mod persist;
+mod prove;
 mod recent;
+mod retained;
+mod start;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use afu9_schemas::message::{Input, InputEnvelope, InputKind, Job};
-use afu9_schemas::view::{ExecutionSummary, ExecutionView};
-use afu9_schemas::{DefinitionHash, ExecutionId, Partition, Timestamp};
+use afu9_schemas::message::{
+    Control, ControlAction, ControlOutcome, Input, InputEnvelope, InputKind, Job,
+};
+use afu9_schemas::view::{ExecutionSummary, ExecutionView, HoldView};
+use afu9_schemas::{DefinitionHash, ExecutionId, Partition, RequestId, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::checkpoint::Segment;
-use crate::execution::{Applied, Effect, Execution, Ignored, Setting};
+use crate::execution::{Applied, Cx, Effect, Execution, HeldKinds, Ignored, Outbox};
 use crate::workflow::Workflow;
+use dispatch::Dispatcher;
+use keys::Keys;
 use recent::Recent;
+use retained::Retained;
+
+pub use prove::Proof;
 
 /// Definitions by hash. The shell loads them before it folds.
 pub type Definitions = FxHashMap<DefinitionHash, Arc<Workflow>>;
@@ -44,6 +59,19 @@ struct Live {
     execution: Execution,
     workflow: Arc<Workflow>,
     wake: Option<Timestamp>,
+    /// Its definition is not there: it is asked for again when the execution is woken.
+    stranded: bool,
+}
+
+impl Live {
+    const fn new(execution: Execution, workflow: Arc<Workflow>) -> Self {
+        Self {
+            execution,
+            workflow,
+            wake: None,
+            stranded: false,
+        }
+    }
 }
 
 /// The state of one partition.
@@ -51,20 +79,44 @@ struct Live {
 pub struct PartitionState {
     partition: Partition,
     live: FxHashMap<ExecutionId, Live>,
+    /// Failed executions that can be retried by hand.
+    retained: Retained,
     recent: Recent,
+    dispatcher: Dispatcher,
+    keys: Keys,
+    holds: Vec<HoldView>,
+    held: HeldKinds,
+    /// Requests about the whole partition that were carried out, oldest first.
+    requests: VecDeque<RequestId>,
+    /// The last ticket that was given.
+    ticket: u64,
+    /// Keys that may have room for another execution.
+    due_keys: Vec<String>,
+    /// Numbers of queues that may have room for another job.
+    due_queues: Vec<usize>,
     /// Instants at which live executions want to be woken, the earliest first.
     wakes: BTreeSet<(Timestamp, ExecutionId)>,
-    /// Live executions that changed since the last checkpoint.
+    /// Workflows whose ends start others.
+    followed: FxHashSet<String>,
+    /// Executions that changed since the last checkpoint.
     dirty: FxHashSet<ExecutionId>,
+    /// What executions share has changed since the last checkpoint.
+    shared_dirty: bool,
     /// Executions some segment of the checkpoint holds.
     persisted: FxHashSet<ExecutionId>,
-    /// Persisted executions that ended since the last checkpoint.
+    /// Persisted executions that are not kept since the last checkpoint.
     removed: Vec<ExecutionId>,
     /// Tombstones since the last checkpoint.
     new_tombstones: Vec<ExecutionId>,
+    /// Where the prover goes on.
+    proved: VecDeque<ExecutionId>,
     floor: u64,
+    last_at: Timestamp,
     counters: Counters,
 }
+
+/// Most requests about the whole partition that are remembered.
+const MAX_REQUESTS: usize = 256;
 
 impl PartitionState {
     /// A partition nothing has happened in yet.
@@ -72,63 +124,33 @@ impl PartitionState {
         Self {
             partition,
             live: FxHashMap::default(),
+            retained: Retained::default(),
             recent: Recent::default(),
+            dispatcher: Dispatcher::new(),
+            keys: Keys::default(),
+            holds: Vec::new(),
+            held: HeldKinds::default(),
+            requests: VecDeque::new(),
+            ticket: 0,
+            due_keys: Vec::new(),
+            due_queues: Vec::new(),
             wakes: BTreeSet::new(),
+            followed: FxHashSet::default(),
             dirty: FxHashSet::default(),
+            shared_dirty: false,
             persisted: FxHashSet::default(),
             removed: Vec::new(),
             new_tombstones: Vec::new(),
+            proved: VecDeque::new(),
             floor: 0,
+            last_at: Timestamp::default(),
             counters: Counters::default(),
         }
     }
 
-    /// The partition as a checkpoint describes it: `segments` in the order in which they were
-    /// written. Executions whose definition is missing from `definitions` are returned by hash, and
-    /// nothing is restored: load them and try again.
-    ///
-    /// # Errors
-    /// The hashes that are missing.
-    pub fn restore(
-        partition: Partition,
-        floor: u64,
-        segments: Vec<Segment>,
-        definitions: &Definitions,
-    ) -> Result<Self, Vec<DefinitionHash>> {
-        let mut state = Self::new(partition);
-        state.floor = floor;
-        let mut executions: FxHashMap<ExecutionId, Execution> = FxHashMap::default();
-        for segment in segments {
-            for execution in segment.executions {
-                executions.insert(execution.id(), execution);
-            }
-            for id in &segment.removed {
-                executions.remove(id);
-            }
-            for id in segment.tombstones {
-                state.recent.bury(id);
-            }
-        }
-        let mut missing: Vec<DefinitionHash> = executions
-            .values()
-            .map(|execution| execution.workflow().hash)
-            .filter(|hash| !definitions.contains_key(hash))
-            .collect();
-        if !missing.is_empty() {
-            missing.sort_unstable();
-            missing.dedup();
-            return Err(missing);
-        }
-        for (id, execution) in executions {
-            let workflow = Arc::clone(&definitions[&execution.workflow().hash]);
-            state.persisted.insert(id);
-            state.keep(Live {
-                execution,
-                workflow,
-                wake: None,
-            });
-        }
-        Ok(state)
+    /// Names the workflows whose ends are told by [`Effect::Followed`].
+    pub fn follow(&mut self, workflows: impl IntoIterator<Item = String>) {
+        self.followed = workflows.into_iter().collect();
     }
 
     /// Folds one message of the log: `sequence` is its position, `now` its timestamp.
@@ -146,9 +168,23 @@ impl PartitionState {
             return;
         }
         self.floor = sequence;
+        self.last_at = now;
+        let mut out = Outbox {
+            effects: std::mem::take(effects),
+            ..Outbox::default()
+        };
+        // Nothing, unless the state was loaded by a build that knows larger queues.
+        self.flow(now, &mut out);
         for input in envelope.inputs {
-            self.fold_input(input, now, definitions, effects);
+            // The owner's clock decides that an instant has come; the log's may be behind it.
+            let now = match input.kind {
+                InputKind::Wake { due } => now.max(due),
+                _ => now,
+            };
+            self.fold_input(input, now, definitions, &mut out);
+            self.flow(now, &mut out);
         }
+        *effects = out.effects;
     }
 
     fn fold_input(
@@ -156,48 +192,49 @@ impl PartitionState {
         input: Input,
         now: Timestamp,
         definitions: &Definitions,
-        effects: &mut Vec<Effect>,
+        out: &mut Outbox,
     ) {
         let id = input.execution;
+        if let InputKind::Control(control) = &input.kind
+            && matches!(
+                control.action,
+                ControlAction::Hold(_) | ControlAction::Release(_)
+            )
+        {
+            self.hold_or_release(control, now, out);
+            return;
+        }
         let Some(mut live) = self.take(id) else {
-            match input.kind {
-                InputKind::Start(_) if self.recent.has_ended(id) => {
-                    self.counters.duplicate_starts += 1;
-                }
-                InputKind::Start(start) => {
-                    self.counters.started += 1;
-                    let workflow = definitions.get(&start.workflow.hash).cloned();
-                    match workflow {
-                        Some(workflow) => {
-                            let setting = Setting {
-                                workflow: &workflow,
-                                partition: self.partition,
-                            };
-                            let execution = Execution::start(id, *start, setting, now, effects);
-                            self.settle(Live {
-                                execution,
-                                workflow,
-                                wake: None,
-                            });
-                        }
-                        None => {
-                            let execution = Execution::without_definition(id, *start, now, effects);
-                            self.counters.ended += 1;
-                            self.remember(execution, None);
-                        }
-                    }
-                }
-                InputKind::JobResult(_) => self.counters.stale_results += 1,
-                InputKind::Cancel(_) | InputKind::Wake { .. } => self.counters.unknown += 1,
-            }
+            self.fold_unknown(input, now, definitions, out);
             return;
         };
-        let setting = Setting {
-            workflow: &live.workflow,
-            partition: self.partition,
-        };
-        match live.execution.apply(&input.kind, setting, now, effects) {
-            Applied::Changed => self.settle(live),
+        if live.stranded && !self.adopt(&mut live, definitions, now, out) {
+            self.settle(live, now, out);
+            return;
+        }
+        if let InputKind::Control(control) = &input.kind
+            && let Some(outcome) =
+                self.control_by_partition(control, &mut live, definitions, now, out)
+        {
+            let applied = outcome == ControlOutcome::Applied;
+            crate::execution::answer(Some(id), control, outcome, now, out);
+            if applied {
+                self.settle(live, now, out);
+            } else {
+                self.replace(live);
+            }
+            return;
+        }
+        let had_ended = live.execution.status().is_terminal();
+        let applied = self.apply(&mut live, &input.kind, now, out);
+        match applied {
+            Applied::Changed => {
+                if had_ended && let Some(key) = live.execution.key() {
+                    let key = key.to_owned();
+                    self.keys.hold(&key, id);
+                }
+                self.settle(live, now, out);
+            }
             Applied::Ignored(why) => {
                 match why {
                     Ignored::StaleResult => {
@@ -206,50 +243,285 @@ impl PartitionState {
                         self.dirty.insert(id);
                     }
                     Ignored::DuplicateStart => self.counters.duplicate_starts += 1,
-                    Ignored::Late | Ignored::EarlyWake => {}
+                    Ignored::Late | Ignored::EarlyWake | Ignored::Wish => {}
                 }
-                self.keep(live);
+                self.replace(live);
             }
         }
     }
 
+    fn apply(
+        &self,
+        live: &mut Live,
+        input: &InputKind,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Applied {
+        live.execution.apply(
+            input,
+            &mut Cx {
+                workflow: &live.workflow,
+                partition: self.partition,
+                now,
+                held: self.held,
+                out,
+            },
+        )
+    }
+
+    /// An input for an execution that is neither live nor kept.
+    fn fold_unknown(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        definitions: &Definitions,
+        out: &mut Outbox,
+    ) {
+        let id = input.execution;
+        match input.kind {
+            InputKind::Start(_) if self.recent.has_ended(id) => self.counters.duplicate_starts += 1,
+            InputKind::Start(start) => self.start(id, *start, definitions, now, out),
+            InputKind::JobResult(_) | InputKind::ChildResolved(_) | InputKind::ChildEnded(_) => {
+                self.counters.stale_results += 1;
+            }
+            InputKind::Control(control) => {
+                self.counters.unknown += 1;
+                let refusal = match self.recent.status(id) {
+                    Some(status) => ControlOutcome::refused(
+                        "execution.ended",
+                        format!("the execution has ended: it is {}", status.as_str()),
+                    ),
+                    None => ControlOutcome::refused(
+                        "execution.not_live",
+                        "no live execution has this id: it has ended, or never was",
+                    ),
+                };
+                crate::execution::answer(Some(id), &control, refusal, now, out);
+            }
+            InputKind::Cancel(_) | InputKind::Wake { .. } => self.counters.unknown += 1,
+        }
+    }
+
+    /// Wishes about one execution that need to know more than it does: what came of this one, or
+    /// `None` if it is for the execution.
+    fn control_by_partition(
+        &self,
+        control: &Control,
+        live: &mut Live,
+        definitions: &Definitions,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Option<ControlOutcome> {
+        match &control.action {
+            ControlAction::Move { to } => Some(
+                if live.execution.knows_request(control) || live.execution.workflow() == to {
+                    ControlOutcome::Unchanged
+                } else {
+                    self.move_version(control, live, definitions.get(&to.hash), now, out)
+                },
+            ),
+            // A failed execution gave its key back; others may have it now.
+            ControlAction::Retry { .. }
+                if live.execution.status().is_terminal()
+                    && !live.execution.knows_request(control) =>
+            {
+                self.key_taken(live)
+            }
+            _ => None,
+        }
+    }
+
+    fn move_version(
+        &self,
+        control: &Control,
+        live: &mut Live,
+        to: Option<&Arc<Workflow>>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> ControlOutcome {
+        let ControlAction::Move { to: reference } = &control.action else {
+            return ControlOutcome::Unchanged;
+        };
+        let Some(to) = to else {
+            return ControlOutcome::refused(
+                "definition.missing",
+                format!(
+                    "version {} of `{}` is not stored",
+                    reference.version, reference.name
+                ),
+            );
+        };
+        if let Some(why) = live.execution.misfit(&live.workflow, to) {
+            return ControlOutcome::refused("version.misfit", why);
+        }
+        live.workflow = Arc::clone(to);
+        live.execution.note_request(control);
+        let mut cx = Cx {
+            workflow: to,
+            partition: self.partition,
+            now,
+            held: self.held,
+            out,
+        };
+        live.execution.move_to(reference, &control.by, &mut cx);
+        ControlOutcome::Applied
+    }
+
     /// Takes an execution out, with its wish to be woken.
     fn take(&mut self, id: ExecutionId) -> Option<Live> {
-        let mut live = self.live.remove(&id)?;
+        let Some(mut live) = self.live.remove(&id) else {
+            return self.retained.take(id);
+        };
         if let Some(at) = live.wake.take() {
             self.wakes.remove(&(at, id));
         }
         Some(live)
     }
 
-    /// Puts a changed execution back, or away if it has ended.
-    fn settle(&mut self, live: Live) {
-        let id = live.execution.id();
+    /// Puts an execution back that did not change.
+    fn replace(&mut self, live: Live) {
         if live.execution.status().is_terminal() {
-            self.counters.ended += 1;
-            self.dirty.remove(&id);
-            if self.persisted.remove(&id) {
-                self.removed.push(id);
-            }
-            self.remember(live.execution, Some(live.workflow));
+            self.retained.put(live);
         } else {
-            self.dirty.insert(id);
             self.keep(live);
         }
     }
 
-    fn remember(&mut self, execution: Execution, workflow: Option<Arc<Workflow>>) {
-        let id = execution.id();
-        if is_resubmittable(id) {
-            self.recent.bury(id);
+    /// Puts a changed execution back, or away if it has ended; gives its units what they ask for.
+    fn settle(&mut self, mut live: Live, now: Timestamp, out: &mut Outbox) {
+        self.sync_halt(&mut live, now, out);
+        self.give_places(&mut live, now, out);
+        let id = live.execution.id();
+        if live.execution.status().is_terminal() {
+            self.counters.ended += 1;
+            self.bury(live, out);
+        } else {
+            self.dirty.insert(id);
+            if live.execution.queued().is_some()
+                && let Some(key) = live.execution.key()
+            {
+                self.due_keys.push(key.to_owned());
+            }
+            self.keep(live);
+        }
+    }
+
+    /// Gives units that ask for a place in a queue one, or a place among those that wait.
+    fn give_places(&mut self, live: &mut Live, now: Timestamp, out: &mut Outbox) {
+        for (queue, turn) in std::mem::take(&mut out.left) {
+            self.dispatcher
+                .leave(queue, live.execution.priority(), turn);
+        }
+        for queue in std::mem::take(&mut out.freed) {
+            self.due_queues.extend(self.dispatcher.free(queue));
+        }
+        for ready in std::mem::take(&mut out.ready) {
+            let place = !live.execution.is_halted() && self.due_queues.is_empty();
+            if place && self.dispatcher.try_take(ready.queue, self.held) {
+                let mut cx = Cx {
+                    workflow: &live.workflow,
+                    partition: self.partition,
+                    now,
+                    held: self.held,
+                    out,
+                };
+                if !live.execution.dispatch(ready.step, ready.item, &mut cx) {
+                    let number = self.dispatcher.number(ready.queue);
+                    self.dispatcher.give_back(number);
+                }
+                continue;
+            }
+            self.ticket += 1;
+            self.shared_dirty = true;
+            let (share, priority) = (live.execution.share(), live.execution.priority());
+            let tag = self.dispatcher.join(ready, share, priority, self.ticket);
+            live.execution.set_turn(ready, tag, self.ticket);
+            self.due_queues.push(self.dispatcher.number(ready.queue));
+        }
+    }
+
+    /// Lets everything go on for which there is room now, until there is no more.
+    fn flow(&mut self, now: Timestamp, out: &mut Outbox) {
+        loop {
+            if let Some(number) = self.due_queues.pop() {
+                while let Some(ready) = self.dispatcher.next(number, self.held) {
+                    self.shared_dirty = true;
+                    let dispatched = self.dispatch(ready, now, out);
+                    if !dispatched {
+                        self.dispatcher.give_back(number);
+                    }
+                }
+            } else if let Some(key) = self.due_keys.pop() {
+                self.admit(&key, now, out);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        ready: crate::execution::Ready,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(mut live) = self.take(ready.execution) else {
+            return false;
+        };
+        let mut cx = Cx {
+            workflow: &live.workflow,
+            partition: self.partition,
+            now,
+            held: self.held,
+            out,
+        };
+        let dispatched = live.execution.dispatch(ready.step, ready.item, &mut cx);
+        self.dirty.insert(ready.execution);
+        self.replace(live);
+        dispatched
+    }
+
+    /// Puts away an execution that has ended.
+    fn bury(&mut self, live: Live, out: &mut Outbox) {
+        let id = live.execution.id();
+        self.leave_key(&live);
+        if self.followed.contains(&live.execution.workflow().name) {
+            let ended = Box::new(live.execution.ended());
+            out.effects.push(Effect::Followed(ended));
+        }
+        if is_resubmittable(id) && self.recent.bury(id) {
             self.new_tombstones.push(id);
         }
-        self.recent.push(execution, workflow);
+        if live.execution.is_retriable() {
+            self.dirty.insert(id);
+            for forgotten in self.retained.put(live) {
+                self.forget(forgotten.execution.id());
+                self.recent
+                    .push(forgotten.execution, Some(forgotten.workflow));
+            }
+            return;
+        }
+        self.forget(id);
+        let workflow = (!live.stranded).then_some(live.workflow);
+        self.recent.push(live.execution, workflow);
+    }
+
+    /// The checkpoint need not hold it any more.
+    fn forget(&mut self, id: ExecutionId) {
+        self.dirty.remove(&id);
+        if self.persisted.remove(&id) {
+            self.removed.push(id);
+        }
     }
 
     fn keep(&mut self, mut live: Live) {
         let id = live.execution.id();
-        live.wake = live.execution.next_wake();
+        live.wake = if live.stranded {
+            // Whoever folds it next asks for its definition again.
+            Some(Timestamp::default())
+        } else {
+            live.execution.next_wake()
+        };
         if let Some(at) = live.wake {
             self.wakes.insert((at, id));
         }
@@ -279,7 +551,7 @@ impl PartitionState {
     /// Arms the wake of an execution again after a wake could not be published.
     pub fn rearm(&mut self, id: ExecutionId) {
         if let Some(live) = self.take(id) {
-            self.keep(live);
+            self.replace(live);
         }
     }
 
@@ -292,65 +564,32 @@ impl PartitionState {
     pub fn outstanding_jobs(&self) -> impl Iterator<Item = Job> + '_ {
         self.live
             .values()
-            .filter(|live| live.execution.awaits_job())
-            .filter_map(|live| {
-                live.execution.job(Setting {
-                    workflow: &live.workflow,
-                    partition: self.partition,
-                })
+            .filter(|live| !live.stranded)
+            .flat_map(|live| {
+                live.execution
+                    .outstanding_jobs(&live.workflow, self.partition)
             })
     }
 
-    /// What changed since the last call, for a checkpoint. Should writing it fail, give it back with
-    /// [`Self::put_back`].
-    pub fn take_delta(&mut self) -> Segment {
-        let executions: Vec<Execution> = self
-            .dirty
-            .drain()
-            .filter_map(|id| self.live.get(&id))
-            .map(|live| live.execution.clone())
-            .collect();
-        self.persisted.extend(executions.iter().map(Execution::id));
-        Segment {
-            executions,
-            removed: std::mem::take(&mut self.removed),
-            tombstones: std::mem::take(&mut self.new_tombstones),
+    /// Questions to the owner that were asked and not answered: asked again after a restart.
+    pub fn outstanding_resolutions(&self) -> Vec<Effect> {
+        let mut out = Outbox::default();
+        for live in self.live.values().filter(|live| !live.stranded) {
+            live.execution.repeat_resolutions(&mut Cx {
+                workflow: &live.workflow,
+                partition: self.partition,
+                now: self.last_at,
+                held: self.held,
+                out: &mut out,
+            });
         }
+        out.effects
     }
 
-    /// Undoes [`Self::take_delta`] after a failed write.
-    pub fn put_back(&mut self, delta: Segment) {
-        self.dirty.extend(
-            delta
-                .executions
-                .iter()
-                .map(Execution::id)
-                .filter(|id| self.live.contains_key(id)),
-        );
-        self.removed.extend(delta.removed);
-        self.new_tombstones.extend(delta.tombstones);
-    }
-
-    /// Everything a checkpoint must hold, in place of all earlier segments. Counts as a delta.
-    pub fn take_full(&mut self) -> Segment {
-        self.dirty.clear();
-        self.removed.clear();
-        self.new_tombstones.clear();
-        self.persisted = self.live.keys().copied().collect();
-        Segment {
-            executions: self
-                .live
-                .values()
-                .map(|live| live.execution.clone())
-                .collect(),
-            removed: Vec::new(),
-            tombstones: self.recent.tombstones().collect(),
-        }
-    }
-
-    /// Whether a checkpoint would hold anything new.
-    pub fn is_dirty(&self) -> bool {
-        !(self.dirty.is_empty() && self.removed.is_empty() && self.new_tombstones.is_empty())
+    /// The definition an execution lacks, if it lacks one: load it before folding its next input.
+    pub fn stranded(&self, id: ExecutionId) -> Option<DefinitionHash> {
+        let live = self.live.get(&id)?;
+        live.stranded.then(|| live.execution.workflow().hash)
     }
 
     /// Position of the last folded message of the log.
@@ -363,14 +602,24 @@ impl PartitionState {
         self.live.len()
     }
 
+    /// How many units wait for a place in a queue.
+    pub fn waiting(&self) -> usize {
+        self.dispatcher.waiting()
+    }
+
     /// What happened since the partition was loaded.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
+    /// What is held.
+    pub fn holds(&self) -> &[HoldView] {
+        &self.holds
+    }
+
     /// One execution, if it is live or ended recently.
     pub fn show(&self, id: ExecutionId) -> Option<ExecutionView> {
-        match self.live.get(&id) {
+        match self.live.get(&id).or_else(|| self.retained.get(id)) {
             Some(live) => Some(live.execution.view(Some(&live.workflow))),
             None => self.recent.show(id),
         }
@@ -381,6 +630,7 @@ impl PartitionState {
         let mut summaries: Vec<ExecutionSummary> = self
             .live
             .values()
+            .chain(self.retained.iter())
             .map(|live| live.execution.summary())
             .chain(self.recent.summaries())
             .collect();

@@ -6,8 +6,8 @@ use afu9_schemas::JobId;
 use afu9_schemas::definition::{Backoff, RetryPolicy};
 use afu9_schemas::id::mix64;
 
-/// The delay before the attempt that follows `failed`, or `None` if the policy allows no further
-/// one.
+/// The delay before the attempt that follows `failed`, the `made`th since the step was last begun by
+/// hand, or `None` if the policy allows no further one.
 ///
 /// The computed delay is drawn evenly between zero and the policy's delay ("full jitter": a fleet
 /// that failed together does not come back together), and is never below `retry_after`, which the
@@ -15,15 +15,16 @@ use afu9_schemas::id::mix64;
 pub fn delay(
     policy: &RetryPolicy,
     failed: JobId,
+    made: u32,
     retry_after: Option<Duration>,
 ) -> Option<Duration> {
-    if failed.attempt >= policy.max_attempts {
+    if made >= policy.max_attempts {
         return None;
     }
-    let ceiling = ceiling(policy, failed.attempt);
-    let seed = mix64(
-        failed.execution.hash64() ^ mix64(u64::from(failed.step) << 32 | u64::from(failed.attempt)),
-    );
+    let ceiling = ceiling(policy, made);
+    let place = u64::from(failed.step) << 32 | u64::from(failed.attempt);
+    let item = failed.item.map_or(0, |item| mix64(u64::from(item) + 1));
+    let seed = mix64(failed.execution.hash64() ^ mix64(place) ^ item);
     // 53 bits: the precision of a double.
     let fraction = (seed >> 11) as f64 / (1_u64 << 53) as f64;
     let jittered = ceiling.mul_f64(fraction);
@@ -53,6 +54,7 @@ mod tests {
             execution: ExecutionId::derived("retry"),
             step: 1,
             attempt,
+            item: None,
         }
     }
 
@@ -79,9 +81,9 @@ mod tests {
             max_attempts: 3,
             ..RetryPolicy::default()
         };
-        assert!(delay(&policy, job(2), None).is_some());
-        assert_eq!(delay(&policy, job(3), None), None);
-        assert_eq!(delay(&policy, job(4), None), None);
+        assert!(delay(&policy, job(2), 2, None).is_some());
+        assert_eq!(delay(&policy, job(3), 3, None), None);
+        assert_eq!(delay(&policy, job(4), 4, None), None);
     }
 
     #[test]
@@ -95,11 +97,12 @@ mod tests {
                 execution: ExecutionId::derived(name),
                 step: 0,
                 attempt: 1,
+                item: None,
             };
-            let first = delay(&policy, failed, None).expect("allowed");
+            let first = delay(&policy, failed, 1, None).expect("allowed");
             assert_eq!(
                 Some(first),
-                delay(&policy, failed, None),
+                delay(&policy, failed, 1, None),
                 "a replay draws the same"
             );
             first.as_millis()
@@ -119,6 +122,6 @@ mod tests {
             ..RetryPolicy::default()
         };
         let asked = Duration::from_secs(3600);
-        assert_eq!(delay(&policy, job(1), Some(asked)), Some(asked));
+        assert_eq!(delay(&policy, job(1), 1, Some(asked)), Some(asked));
     }
 }

@@ -82,6 +82,11 @@ pub(crate) fn pending(execution: ExecutionId, start: &Start, at: Timestamp) -> E
             .as_ref()
             .map(|r| format!("{}/{}", r.owner, r.name)),
         steps: Vec::new(),
+        paused: None,
+        key: start.key.clone(),
+        parent: start.parent,
+        rerun_of: start.rerun.as_ref().map(|rerun| rerun.of),
+        signals: 0,
         truncated: true,
     }
 }
@@ -109,6 +114,11 @@ mod tests {
             error: None,
             repository: None,
             steps: Vec::new(),
+            paused: None,
+            key: None,
+            parent: None,
+            rerun_of: None,
+            signals: 0,
             truncated: true,
         }
     }

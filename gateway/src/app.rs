@@ -11,6 +11,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Accepted;
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::fleet::Fleet;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) stored: Stored,
     pub(crate) observed: Observed,
     pub(crate) definitions: Definitions,
+    pub(crate) catalog: Catalog,
     pub(crate) idempotency: OnceCell<IdempotencyStore>,
     pub(crate) accepted: Accepted,
     pub(crate) fleet: Fleet,
@@ -62,6 +64,7 @@ impl App {
             log,
             stored: Stored::new(store),
             observed: Observed::default(),
+            catalog: Catalog::default(),
             idempotency: OnceCell::new(),
             accepted: Accepted::default(),
             fleet: Fleet::default(),

@@ -217,9 +217,9 @@ impl fmt::Debug for TokenConfig {
 pub enum Scope {
     /// Look at everything.
     Read,
-    /// Start executions, and look.
+    /// Start executions and repeat them, and look.
     Trigger,
-    /// Cancel executions, and look.
+    /// Change what executions do (end them, hold them up, signal them, run them on), and look.
     Operate,
     /// Approve what waits for an approval.
     Approve,

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use afu9_broker::kv::DefinitionStore;
 use afu9_broker::{Broker, RequestError};
-use afu9_engine::workflow::is_for_production;
-use afu9_schemas::definition::{self, ReadOptions};
+use afu9_engine::Workflow;
+use afu9_engine::workflow::compile;
+use afu9_schemas::definition::ReadOptions;
 use afu9_schemas::message::DefinitionRecord;
-use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -24,20 +24,43 @@ const FRESH_FOR: Duration = Duration::from_millis(500);
 /// Workflows kept in memory; beyond this all are asked for anew.
 const MAX_KEPT: usize = 1000;
 
-/// The newest version of a workflow.
+/// A version of a workflow.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) record: DefinitionRecord,
-    pub(crate) tools: Tools,
+    /// What its executions run; none where only another version of AFU-9 can read it.
+    pub(crate) workflow: Option<Arc<Workflow>>,
 }
 
-/// Whether every tool of a workflow belongs to production.
+impl Known {
+    /// Reads a stored version. Takes milliseconds for a large one.
+    pub(crate) fn new(record: DefinitionRecord) -> Self {
+        let name = Some(record.workflow.name.as_str());
+        let compiled = compile(&record.definition.to_string(), ReadOptions { name });
+        Self {
+            workflow: compiled.ok().map(|compiled| Arc::new(compiled.workflow)),
+            record,
+        }
+    }
+
+    /// What its executions run, if they may be started here: some systems run no tools that only
+    /// test.
+    pub(crate) fn runnable(&self, allow_test_kind: bool) -> Result<&Arc<Workflow>, NotRunnable> {
+        match &self.workflow {
+            None => Err(NotRunnable::Unreadable),
+            Some(workflow) if allow_test_kind || workflow.is_for_production() => Ok(workflow),
+            Some(_) => Err(NotRunnable::TestTools),
+        }
+    }
+}
+
+/// Why executions of a version cannot be started here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tools {
-    Production,
-    Test,
+pub(crate) enum NotRunnable {
     /// The definition was accepted by another version, which knows more than this one.
     Unreadable,
+    /// It has tools of the test kind.
+    TestTools,
 }
 
 /// Definitions, with the newest ones in memory.
@@ -91,9 +114,24 @@ impl Definitions {
         Ok(found.map(|record| self.keep(record, asked_at)))
     }
 
-    /// Takes in a version that was just applied.
-    pub(crate) fn applied(&self, record: DefinitionRecord) {
-        self.keep(record, Instant::now());
+    /// Version `version` of `name`.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub(crate) async fn version(
+        &self,
+        name: &str,
+        version: u32,
+    ) -> Result<Option<DefinitionRecord>, RequestError> {
+        if !is_workflow_name(name) {
+            return Ok(None);
+        }
+        self.store().await?.version(name, version).await
+    }
+
+    /// Takes in a version that was just applied, or heard of.
+    pub(crate) fn applied(&self, record: DefinitionRecord) -> Arc<Known> {
+        self.keep(record, Instant::now())
     }
 
     fn fresh(&self, name: &str) -> Option<Arc<Known>> {
@@ -112,10 +150,7 @@ impl Definitions {
             known.record.workflow.version > record.workflow.version || known.record == record
         });
         // Reading a large definition takes milliseconds: not under the lock, and not twice.
-        let known = same.unwrap_or_else(|| {
-            let tools = tools_of(&record.definition);
-            Arc::new(Known { record, tools })
-        });
+        let known = same.unwrap_or_else(|| Arc::new(Known::new(record)));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MAX_KEPT && !kept.contains_key(&name) {
             kept.clear();
@@ -128,14 +163,6 @@ impl Definitions {
     }
 }
 
-fn tools_of(definition: &Value) -> Tools {
-    match definition::read(&definition.to_string(), ReadOptions::default()) {
-        Ok(read) if is_for_production(&read.definition) => Tools::Production,
-        Ok(_) => Tools::Test,
-        Err(_) => Tools::Unreadable,
-    }
-}
-
 /// Whether `name` can be the name of a workflow.
 pub(crate) fn is_workflow_name(name: &str) -> bool {
     let mut bytes = name.bytes();
@@ -145,19 +172,44 @@ pub(crate) fn is_workflow_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
+pub(crate) mod tests {
+    use afu9_schemas::message::WorkflowRef;
+    use afu9_schemas::{DefinitionHash, Timestamp, WorkflowId};
+    use serde_json::{Value, json};
 
     use super::*;
 
+    /// A stored version.
+    pub(crate) fn known(definition: Value) -> Known {
+        let name = definition["name"].as_str().expect("a name").to_owned();
+        Known::new(DefinitionRecord {
+            workflow: WorkflowRef {
+                id: WorkflowId::new(),
+                name,
+                version: 1,
+                hash: DefinitionHash::of(definition.to_string().as_bytes()),
+            },
+            definition,
+            enabled: true,
+            applied_at: Timestamp::from_micros(0),
+            applied_by: "t".to_owned(),
+        })
+    }
+
     #[test]
     fn tools_of_the_test_kind_are_told_apart() {
-        let with = |tool: &str| json!({"name": "w", "steps": [{"name": "a", "tool": tool}]});
-        assert_eq!(tools_of(&with("test.noop")), Tools::Test);
-        assert_eq!(tools_of(&with("tomorrow.tool")), Tools::Unreadable);
-        let production = json!({"name": "w", "steps": [{"name": "a", "tool": "github.getIssue",
-            "params": {"owner": "o", "repo": "r", "number": 1}}]});
-        assert_eq!(tools_of(&production), Tools::Production);
+        let runnable = |tool: &str, params: Value, allow_test_kind| {
+            let steps = json!([{"name": "a", "tool": tool, "params": params}]);
+            let known = known(json!({"name": "w", "steps": steps}));
+            known.runnable(allow_test_kind).map(|_| ())
+        };
+        let noop = |allowed| runnable("test.noop", json!({}), allowed);
+        assert_eq!(noop(false), Err(NotRunnable::TestTools));
+        assert_eq!(noop(true), Ok(()));
+        let unread = runnable("tomorrow.tool", json!({}), true);
+        assert_eq!(unread, Err(NotRunnable::Unreadable));
+        let params = json!({"owner": "o", "repo": "r", "number": 1});
+        assert_eq!(runnable("github.getIssue", params, false), Ok(()));
     }
 
     #[test]

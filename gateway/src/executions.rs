@@ -4,6 +4,7 @@
 mod merge;
 mod shape;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use afu9_broker::error::chain;
@@ -17,13 +18,13 @@ use crate::app::App;
 use crate::stored::StoredError;
 
 pub(crate) use merge::{Gathered, Page, page};
-pub(crate) use shape::{execution_json, summary_json};
+pub(crate) use shape::{error_json, execution_json, item_json, summary_json};
 
 /// How long to wait for a partition without an owner: it may be moving to another one.
-const OWNER_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const OWNER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pause before its owner is looked for again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Executions asked of each owner for a list; older ones are in the past already.
 const LIVE_LIMIT: u32 = 200;
@@ -33,6 +34,7 @@ const LIVE_LIMIT: u32 = 200;
 pub(crate) struct Filter {
     pub(crate) status: Option<ExecutionStatus>,
     pub(crate) workflow: Option<String>,
+    pub(crate) relation: Option<Relation>,
     pub(crate) limit: usize,
     pub(crate) before: Option<Cursor>,
 }
@@ -44,7 +46,8 @@ impl Filter {
     /// The usual page.
     pub(crate) const DEFAULT_LIMIT: usize = 50;
 
-    /// Whether `summary` is one of them, on whatever page.
+    /// Whether `summary` is one of them, on whatever page. What it is related to, a summary does not
+    /// say: only the past knows it.
     pub(crate) fn wants(&self, summary: &ExecutionSummary) -> bool {
         self.status.is_none_or(|status| status == summary.status)
             && self
@@ -59,10 +62,22 @@ impl Default for Filter {
         Self {
             status: None,
             workflow: None,
+            relation: None,
             limit: Self::DEFAULT_LIMIT,
             before: None,
         }
     }
+}
+
+/// What executions may have in common beside their workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// They contend for this key.
+    Key(String),
+    /// Steps of this execution run them.
+    Parent(ExecutionId),
+    /// They repeat this execution.
+    RerunOf(ExecutionId),
 }
 
 /// Where a page ended: the next one begins behind this execution.
@@ -164,7 +179,7 @@ impl App {
                     return Ok(Found::Known(view, Source::Live));
                 }
                 Ok(Some(QueryReply::Unknown)) => break true,
-                Ok(Some(QueryReply::Executions { .. })) => {
+                Ok(Some(_)) => {
                     tracing::warn!(%partition, "owner answered another question");
                 }
                 Ok(None) => {}
@@ -266,6 +281,12 @@ impl App {
         } else {
             (self.observed.list(filter), false)
         };
+        if filter.relation.is_some() {
+            // History hears of an execution a moment after its owner, and alone can tell these.
+            let known: HashSet<ExecutionId> = past.iter().map(|summary| summary.id).collect();
+            live.retain(|summary: &ExecutionSummary| known.contains(&summary.id));
+            cut = false;
+        }
         let gathered = Gathered {
             live,
             past,

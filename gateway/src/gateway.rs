@@ -7,6 +7,8 @@ use afu9_broker::Broker;
 use afu9_broker::log::LogWriter;
 use afu9_history::Store;
 use axum::serve::ListenerExt;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::{Id, JoinSet};
@@ -100,29 +102,13 @@ impl Gateway {
             Ok(())
         };
         parts.insert(tasks.spawn(routing).id(), "router");
-        let (shared, token) = (Arc::clone(&app), stop.clone());
-        let watching = async move {
-            token
-                .run_until_cancelled(fleet::watch(&shared.broker, &shared.fleet))
-                .await;
-            Ok(())
-        };
-        parts.insert(tasks.spawn(watching).id(), "fleet watcher");
-        if in_memory {
-            let (shared, token) = (Arc::clone(&app), stop.clone());
-            let observing = async move {
-                let App {
-                    broker,
-                    observed,
-                    metrics,
-                    ..
-                } = &*shared;
-                token
-                    .run_until_cancelled(Box::pin(observed::observe(broker, observed, metrics)))
-                    .await;
+        for (name, part) in watchers(&app, in_memory) {
+            let token = stop.clone();
+            let watching = async move {
+                token.run_until_cancelled(part).await;
                 Ok(())
             };
-            parts.insert(tasks.spawn(observing).id(), "history observer");
+            parts.insert(tasks.spawn(watching).id(), name);
         }
 
         let outcome = tokio::select! {
@@ -143,6 +129,32 @@ impl Gateway {
         }
         outcome
     }
+}
+
+/// What listens for ever, by name.
+fn watchers(app: &Arc<App>, in_memory: bool) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
+    let shared = Arc::clone(app);
+    let workers = async move { fleet::watch(&shared.broker, &shared.fleet).await };
+    let shared = Arc::clone(app);
+    let definitions = async move { shared.catalog.follow(&shared.definitions).await };
+    let mut watchers = vec![
+        ("fleet watcher", workers.boxed()),
+        ("definition follower", definitions.boxed()),
+    ];
+    if in_memory {
+        let shared = Arc::clone(app);
+        let history = async move {
+            let App {
+                broker,
+                observed,
+                metrics,
+                ..
+            } = &*shared;
+            observed::observe(broker, observed, metrics).await;
+        };
+        watchers.push(("history observer", history.boxed()));
+    }
+    watchers
 }
 
 async fn serve(listener: TcpListener, app: Arc<App>, stop: CancellationToken) -> Result<(), Error> {

@@ -9,21 +9,29 @@
 //! past is what the HISTORY stream still holds.
 //!
 //! **Architecture Invariant:** only this crate knows HTTP. **Architecture Invariant:** a handler
-//! never waits for an execution to get anywhere; it stores an input and answers.
+//! never waits for an execution to get anywhere; it stores an input and answers. (What a wish came to
+//! is decided when the input is folded, so that is waited for, a moment.)
 
 mod accepted;
 mod app;
+mod bulk;
+mod catalog;
 mod config;
+mod control;
 mod definitions;
+mod diff;
 mod executions;
+mod explain;
 mod fleet;
 mod form;
 mod gateway;
+mod holds;
 mod http;
 mod metrics;
 mod observed;
 mod problem;
 mod readiness;
+mod rerun;
 mod route;
 mod router;
 mod signature;
@@ -34,4 +42,4 @@ mod traceparent;
 pub use config::{Config, InvalidScope, Limits, Scope, TokenConfig};
 pub use gateway::{Error, Gateway};
 pub use metrics::{Counter, Metrics};
-pub use route::{Decision, Route, RouteError, decide, routes_from_toml};
+pub use route::{Route, RouteError, routes_from_toml};

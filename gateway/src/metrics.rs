@@ -44,6 +44,11 @@ pub struct Metrics {
     pub routes_known: Counter,
     pub routes_failed: Counter,
     pub dead_letters: Counter,
+    pub wishes_applied: Counter,
+    pub wishes_unchanged: Counter,
+    pub wishes_refused: Counter,
+    pub wishes_pending: Counter,
+    pub wishes_unavailable: Counter,
     pub history_unreadable: Counter,
     pub responses_success: Counter,
     pub responses_client_error: Counter,
@@ -54,7 +59,7 @@ pub struct Metrics {
 impl Metrics {
     /// The text of `/metrics`; `live_workers` are the workers heard of lately, by kind.
     pub(crate) fn text(&self, live_workers: &[(String, usize)]) -> String {
-        let families: [Family<'_>; 8] = [
+        let families: [Family<'_>; 9] = [
             (
                 "webhooks",
                 "Webhook deliveries by what became of them.",
@@ -104,6 +109,18 @@ impl Metrics {
                 "Dead letters written.",
                 "source",
                 &[("inbox", &self.dead_letters)],
+            ),
+            (
+                "wishes",
+                "Wishes to change executions by what came of them.",
+                "result",
+                &[
+                    ("applied", &self.wishes_applied),
+                    ("unchanged", &self.wishes_unchanged),
+                    ("refused", &self.wishes_refused),
+                    ("pending", &self.wishes_pending),
+                    ("unavailable", &self.wishes_unavailable),
+                ],
             ),
             (
                 "history_unreadable",
@@ -167,6 +184,6 @@ mod tests {
             "{text}"
         );
         let lines = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(lines, 22 + 1, "one line for each field of the struct");
+        assert_eq!(lines, 27 + 1, "one line for each field of the struct");
     }
 }

@@ -2,18 +2,22 @@
 //!
 //! Only in a gateway without a database. Bounded in number and in bytes; the oldest go first.
 
+mod entry;
 mod observer;
 mod retention;
+mod wishes;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use afu9_schemas::artifact::json_size;
-use afu9_schemas::message::{HistoryBatch, HistoryKind};
-use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView, StepView};
-use afu9_schemas::{ExecutionId, Timestamp};
+use afu9_schemas::ExecutionId;
+use afu9_schemas::message::{HistoryBatch, HistoryEvent, HistoryKind};
+use afu9_schemas::view::{ExecutionSummary, ExecutionView};
 
 use crate::executions::Filter;
+use crate::stored::{AuditEntry, AuditFilter};
+use entry::Entry;
+use wishes::Wishes;
 
 pub(crate) use observer::observe;
 
@@ -23,18 +27,16 @@ const MAX_EXECUTIONS: usize = 10_000;
 /// Most bytes of their inputs and outputs, as JSON.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What an execution or a step costs besides its inputs and outputs, roughly.
-const ENTRY_BYTES: usize = 512;
-
-/// The executions seen.
+/// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     executions: Mutex<Executions>,
+    wishes: Mutex<Wishes>,
 }
 
 #[derive(Debug, Default)]
 struct Executions {
-    by_id: HashMap<ExecutionId, (ExecutionView, usize)>,
+    by_id: HashMap<ExecutionId, Entry>,
     /// In the order in which they were first seen.
     order: VecDeque<ExecutionId>,
     bytes: usize,
@@ -48,8 +50,13 @@ impl Observed {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for event in batch.events {
-            if let Some(id) = event.execution {
-                executions.take(id, event.at, event.kind);
+            match (event.execution, event.kind) {
+                (Some(id), kind) => executions.take(id, HistoryEvent { kind, ..event }),
+                (None, HistoryKind::Controlled(record)) => {
+                    let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+                    wishes.take(event.at, *record);
+                }
+                (None, _) => {}
             }
         }
         executions.shrink();
@@ -61,7 +68,7 @@ impl Observed {
             .executions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        executions.by_id.get(&id).map(|(view, _)| view.clone())
+        executions.by_id.get(&id).map(Entry::view)
     }
 
     /// All that pass the filter, whatever their age, newest first.
@@ -73,90 +80,34 @@ impl Observed {
         let mut found: Vec<ExecutionSummary> = executions
             .by_id
             .values()
-            .map(|(view, _)| &view.summary)
+            .filter(|entry| entry.is_related(filter.relation.as_ref()))
+            .map(Entry::summary)
             .filter(|summary| filter.wants(summary))
             .cloned()
             .collect();
         found.sort_by_key(|summary| std::cmp::Reverse((summary.started_at, summary.id)));
         found
     }
+
+    /// The newest wishes that pass the filter, newest first.
+    pub(crate) fn audit(&self, filter: &AuditFilter) -> Vec<AuditEntry> {
+        let wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        wishes.list(filter)
+    }
 }
 
 impl Executions {
-    fn take(&mut self, id: ExecutionId, at: Timestamp, kind: HistoryKind) {
-        match kind {
-            HistoryKind::ExecutionStarted(started) => {
-                if self.by_id.contains_key(&id) {
-                    return;
-                }
-                let bytes = ENTRY_BYTES + json_size(&started.input);
-                let view = ExecutionView {
-                    summary: ExecutionSummary {
-                        id,
-                        workflow_id: started.workflow.id,
-                        workflow: started.workflow.name,
-                        version: started.workflow.version,
-                        status: ExecutionStatus::Running,
-                        triggered_by: started.trigger.by,
-                        started_at: at,
-                        completed_at: None,
-                    },
-                    input: started.input,
-                    output: None,
-                    error: None,
-                    repository: started
-                        .repository
-                        .map(|r| format!("{}/{}", r.owner, r.name)),
-                    steps: Vec::new(),
-                    truncated: false,
-                };
-                self.bytes += bytes;
-                self.by_id.insert(id, (view, bytes));
-                self.order.push_back(id);
-            }
-            // What began before anything we can see is not shown: without its start it has no name.
-            HistoryKind::StepEnded(ended) => {
-                let Some((view, bytes)) = self.by_id.get_mut(&id) else {
-                    return;
-                };
-                if view.steps.iter().any(|step| step.index == ended.index) {
-                    return;
-                }
-                let size = |value: &Option<serde_json::Value>| value.as_ref().map_or(0, json_size);
-                let added = ENTRY_BYTES + size(&ended.input) + size(&ended.output);
-                *bytes += added;
-                self.bytes += added;
-                view.steps.push(StepView {
-                    index: ended.index,
-                    name: ended.name,
-                    tool: ended.tool,
-                    status: ended.status,
-                    input: ended.input,
-                    output: ended.output,
-                    error: ended.error,
-                    started_at: Some(ended.started_at),
-                    completed_at: Some(at),
-                    attempts: ended.attempts,
-                    waiting_until: None,
-                });
-                view.steps.sort_by_key(|step| step.index);
-            }
-            HistoryKind::ExecutionEnded(ended) => {
-                let Some((view, bytes)) = self.by_id.get_mut(&id) else {
-                    return;
-                };
-                if view.summary.status.is_terminal() {
-                    return;
-                }
-                let added = ended.output.as_ref().map_or(0, json_size);
-                *bytes += added;
-                self.bytes += added;
-                view.summary.status = ended.status;
-                view.summary.completed_at = Some(at);
-                view.output = ended.output;
-                view.error = ended.error;
-            }
-            HistoryKind::DefinitionApplied(_) => {}
+    fn take(&mut self, id: ExecutionId, event: HistoryEvent) {
+        if let Some(entry) = self.by_id.get_mut(&id) {
+            self.bytes += entry.take(event);
+            return;
+        }
+        // What began before anything we can see is not shown: without its start it has no name.
+        if let HistoryKind::ExecutionStarted(started) = event.kind {
+            let entry = Entry::new(id, event.number, event.at, *started);
+            self.bytes += entry.bytes();
+            self.by_id.insert(id, entry);
+            self.order.push_back(id);
         }
     }
 
@@ -165,8 +116,8 @@ impl Executions {
             let Some(oldest) = self.order.pop_front() else {
                 return;
             };
-            if let Some((_, bytes)) = self.by_id.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(bytes);
+            if let Some(entry) = self.by_id.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(entry.bytes());
             }
         }
     }
@@ -175,14 +126,15 @@ impl Executions {
 #[cfg(test)]
 mod tests {
     use afu9_schemas::message::{
-        ExecutionEnded, ExecutionStarted, HistoryEvent, StepEnded, Trigger, TriggerKind,
+        ExecutionEnded, ExecutionStarted, StatusChanged, StepEnded, Trigger, TriggerKind,
         WorkflowRef,
     };
-    use afu9_schemas::view::StepStatus;
-    use afu9_schemas::{DefinitionHash, WorkflowId};
+    use afu9_schemas::view::{ExecutionStatus, ItemsView, StepAction, StepRole, StepStatus};
+    use afu9_schemas::{DefinitionHash, Timestamp, WorkflowId};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::executions::Relation;
 
     fn event(id: ExecutionId, number: u32, kind: HistoryKind) -> HistoryBatch {
         let at = Timestamp::from_micros(i64::from(number) * 1000);
@@ -212,39 +164,58 @@ mod tests {
                 kind: TriggerKind::Manual,
                 by: "t".to_owned(),
                 delivery: None,
+                depth: 0,
             },
             traceparent: None,
+            key: Some("w:k".to_owned()),
+            parent: None,
+            rerun_of: None,
+            status: ExecutionStatus::Pending,
         };
         event(id, 1, HistoryKind::ExecutionStarted(Box::new(started)))
     }
 
-    fn step(id: ExecutionId) -> HistoryBatch {
+    fn step(id: ExecutionId, number: u32, item: Option<u32>, status: StepStatus) -> HistoryBatch {
         let ended = StepEnded {
             index: 0,
+            item,
+            role: StepRole::Main,
+            action: StepAction::Tool,
             name: "a".to_owned(),
             tool: None,
-            status: StepStatus::Completed,
+            status,
             input: None,
             output: Some(json!({"x": 1})),
             error: None,
             started_at: Timestamp::from_micros(1500),
             attempts: Vec::new(),
         };
-        event(id, 2, HistoryKind::StepEnded(Box::new(ended)))
+        event(id, number, HistoryKind::StepEnded(Box::new(ended)))
     }
 
-    fn ended(id: ExecutionId) -> HistoryBatch {
+    fn status(id: ExecutionId, number: u32, status: ExecutionStatus) -> HistoryBatch {
+        let changed = StatusChanged {
+            status,
+            by: Some("ada".to_owned()),
+            reason: None,
+            workflow: None,
+        };
+        event(id, number, HistoryKind::StatusChanged(Box::new(changed)))
+    }
+
+    fn ended(id: ExecutionId, number: u32, status: ExecutionStatus) -> HistoryBatch {
         let ended = ExecutionEnded {
-            status: ExecutionStatus::Completed,
+            status,
             output: Some(json!({"x": 1})),
             error: None,
             started_at: Timestamp::from_micros(1000),
             steps_completed: 1,
             steps_failed: 0,
             steps_skipped: 0,
+            steps_compensated: 0,
             stale_results: 0,
         };
-        event(id, 3, HistoryKind::ExecutionEnded(Box::new(ended)))
+        event(id, number, HistoryKind::ExecutionEnded(Box::new(ended)))
     }
 
     #[test]
@@ -252,10 +223,11 @@ mod tests {
         let (observed, id) = (Observed::default(), ExecutionId::new());
         for batch in [
             started(id, json!(1)),
-            step(id),
-            step(id),
-            ended(id),
+            step(id, 2, None, StepStatus::Completed),
+            step(id, 2, None, StepStatus::Completed),
+            ended(id, 3, ExecutionStatus::Completed),
             started(id, json!(1)),
+            step(id, 2, None, StepStatus::Completed),
         ] {
             observed.take(batch);
         }
@@ -273,6 +245,66 @@ mod tests {
             ..Filter::default()
         };
         assert_eq!(observed.list(&failed).len(), 0);
+        let key = |key: &str| Filter {
+            relation: Some(Relation::Key(key.to_owned())),
+            ..Filter::default()
+        };
+        assert_eq!(observed.list(&key("w:k")).len(), 1);
+        assert_eq!(observed.list(&key("w:other")).len(), 0);
+    }
+
+    #[test]
+    fn a_status_changes_as_often_as_it_is_told_and_never_back() {
+        use ExecutionStatus::{Failed, Paused, Pending, Running};
+        let (observed, id) = (Observed::default(), ExecutionId::new());
+        let now = || observed.show(id).expect("known");
+        observed.take(started(id, json!(1)));
+        assert_eq!(now().summary.status, Pending);
+        observed.take(status(id, 2, Running));
+        observed.take(status(id, 3, Paused));
+        assert_eq!(now().paused.map(|paused| paused.by).as_deref(), Some("ada"));
+        observed.take(status(id, 4, Running));
+        assert_eq!((now().paused, now().summary.status), (None, Running));
+        observed.take(ended(id, 5, Failed));
+        assert!(now().summary.completed_at.is_some());
+        // Somebody retries it.
+        observed.take(status(id, 6, Running));
+        for batch in [status(id, 3, Paused), ended(id, 5, Failed)] {
+            observed.take(batch);
+        }
+        let reopened = now();
+        assert_eq!(reopened.summary.status, Running, "old news change nothing");
+        assert_eq!(
+            (reopened.summary.completed_at, reopened.output),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn items_are_counted_and_a_step_may_end_again() {
+        let (observed, id) = (Observed::default(), ExecutionId::new());
+        observed.take(started(id, json!(1)));
+        observed.take(step(id, 2, Some(0), StepStatus::Completed));
+        observed.take(step(id, 3, Some(1), StepStatus::Failed));
+        observed.take(step(id, 4, None, StepStatus::Failed));
+        let items = |observed: &Observed| {
+            let view = observed.show(id).expect("known");
+            (view.steps[0].status, view.steps[0].items.expect("counted"))
+        };
+        let counted = |completed, failed| ItemsView {
+            total: 2,
+            completed,
+            failed,
+            in_progress: 0,
+        };
+        assert_eq!(items(&observed), (StepStatus::Failed, counted(1, 1)));
+        observed.take(step(id, 5, Some(1), StepStatus::Completed));
+        observed.take(step(id, 6, None, StepStatus::Completed));
+        observed.take(step(id, 3, Some(1), StepStatus::Failed));
+        assert_eq!(items(&observed), (StepStatus::Completed, counted(2, 0)));
+        observed.take(step(id, 7, None, StepStatus::Compensated));
+        observed.take(step(id, 6, None, StepStatus::Completed));
+        assert_eq!(items(&observed).0, StepStatus::Compensated);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! writes the body and logs the cause, once. A detail says what the caller can use; what a library
 //! said goes to the log only.
 
+mod kind;
+
 use std::time::Duration;
 
 use afu9_broker::PublishError;
@@ -12,218 +14,7 @@ use http::StatusCode;
 use http::header::{self, HeaderValue};
 use serde_json::{Map, Value, json};
 
-/// What kind of problem it is; decides status, code, title and who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Unauthenticated,
-    MissingScope,
-    SignatureMissing,
-    SignatureInvalid,
-    WebhooksNotConfigured,
-    HeaderMissing,
-    Malformed,
-    NoSuchResource,
-    MethodNotAllowed,
-    TooLarge,
-    Rejected(StatusCode),
-    UnknownWorkflow,
-    WorkflowDisabled,
-    WorkflowUnreadable,
-    TestTools,
-    InvalidDefinition,
-    IdempotencyConflict,
-    UnknownExecution,
-    ExecutionEnded,
-    ExecutionUnreachable,
-    StreamFull,
-    BrokerUnavailable,
-    DatabaseUnavailable,
-    Overloaded,
-    TimedOut,
-    Internal,
-}
-
-/// What stands in the way, and so who has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BlockedBy {
-    /// The state of the thing asked for.
-    State,
-    /// A rule of the API: the request must change.
-    Policy,
-    /// AFU-9's configuration: an operator must act.
-    Config,
-    /// Something AFU-9 depends on: try again later.
-    Upstream,
-    /// AFU-9 itself.
-    Internal,
-}
-
-impl BlockedBy {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::State => "STATE",
-            Self::Policy => "POLICY",
-            Self::Config => "CONFIG",
-            Self::Upstream => "UPSTREAM",
-            Self::Internal => "INTERNAL",
-        }
-    }
-}
-
-struct Facts {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    blocked_by: BlockedBy,
-}
-
-impl Kind {
-    fn facts(self) -> Facts {
-        use BlockedBy::{Config, Internal, Policy, State, Upstream};
-        type S = StatusCode;
-        let (status, code, title, blocked_by) = match self {
-            Self::Unauthenticated => (
-                S::UNAUTHORIZED,
-                "auth.unauthenticated",
-                "Not authenticated",
-                Policy,
-            ),
-            Self::MissingScope => (S::FORBIDDEN, "auth.missing_scope", "Not allowed", Policy),
-            Self::SignatureMissing => (
-                S::UNAUTHORIZED,
-                "webhook.signature_missing",
-                "Signature missing",
-                Policy,
-            ),
-            Self::SignatureInvalid => (
-                S::UNAUTHORIZED,
-                "webhook.signature_invalid",
-                "Signature not valid",
-                Policy,
-            ),
-            Self::WebhooksNotConfigured => (
-                S::SERVICE_UNAVAILABLE,
-                "webhook.not_configured",
-                "Webhooks not configured",
-                Config,
-            ),
-            Self::HeaderMissing => (
-                S::BAD_REQUEST,
-                "request.header_missing",
-                "Header missing",
-                Policy,
-            ),
-            Self::Malformed => (
-                S::BAD_REQUEST,
-                "request.malformed",
-                "Malformed request",
-                Policy,
-            ),
-            Self::NoSuchResource => (
-                S::NOT_FOUND,
-                "request.no_such_resource",
-                "No such resource",
-                Policy,
-            ),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "request.method_not_allowed",
-                "Method not allowed",
-                Policy,
-            ),
-            Self::TooLarge => (
-                S::PAYLOAD_TOO_LARGE,
-                "request.too_large",
-                "Request too large",
-                Policy,
-            ),
-            Self::Rejected(status) => (status, "request.rejected", "Request rejected", Policy),
-            Self::UnknownWorkflow => (S::NOT_FOUND, "workflow.unknown", "Unknown workflow", State),
-            Self::WorkflowDisabled => {
-                (S::CONFLICT, "workflow.disabled", "Workflow disabled", State)
-            }
-            Self::WorkflowUnreadable => (
-                S::CONFLICT,
-                "workflow.unreadable",
-                "Workflow not readable",
-                State,
-            ),
-            Self::TestTools => (
-                S::FORBIDDEN,
-                "workflow.test_tools",
-                "Test tools are not allowed",
-                Policy,
-            ),
-            Self::InvalidDefinition => (
-                S::UNPROCESSABLE_ENTITY,
-                "definition.invalid",
-                "Definition not valid",
-                Policy,
-            ),
-            Self::IdempotencyConflict => (
-                S::UNPROCESSABLE_ENTITY,
-                "idempotency.conflict",
-                "Idempotency key used for another request",
-                State,
-            ),
-            Self::UnknownExecution => (
-                S::NOT_FOUND,
-                "execution.unknown",
-                "Unknown execution",
-                State,
-            ),
-            Self::ExecutionEnded => (S::CONFLICT, "execution.ended", "Execution has ended", State),
-            Self::ExecutionUnreachable => (
-                S::SERVICE_UNAVAILABLE,
-                "execution.unreachable",
-                "Execution cannot be looked up",
-                Upstream,
-            ),
-            Self::StreamFull => (
-                S::SERVICE_UNAVAILABLE,
-                "broker.full",
-                "Stream full",
-                Upstream,
-            ),
-            Self::BrokerUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "broker.unavailable",
-                "Broker not available",
-                Upstream,
-            ),
-            Self::DatabaseUnavailable => (
-                S::SERVICE_UNAVAILABLE,
-                "database.unavailable",
-                "Database not available",
-                Upstream,
-            ),
-            Self::Overloaded => (
-                S::SERVICE_UNAVAILABLE,
-                "gateway.overloaded",
-                "Too many requests at once",
-                State,
-            ),
-            Self::TimedOut => (
-                S::SERVICE_UNAVAILABLE,
-                "gateway.timeout",
-                "Request took too long",
-                Internal,
-            ),
-            Self::Internal => (
-                S::INTERNAL_SERVER_ERROR,
-                "gateway.internal",
-                "Internal error",
-                Internal,
-            ),
-        };
-        Facts {
-            status,
-            code,
-            title,
-            blocked_by,
-        }
-    }
-}
+pub(crate) use kind::Kind;
 
 /// An error as the caller sees it, and its cause as the log sees it.
 #[derive(Debug, Clone)]
@@ -232,6 +23,8 @@ pub(crate) struct Problem(Box<Inner>);
 #[derive(Debug, Clone)]
 struct Inner {
     kind: Kind,
+    /// In place of the kind's own.
+    code: Option<String>,
     detail: String,
     next_action: String,
     retry_after: Option<Duration>,
@@ -253,6 +46,7 @@ impl Problem {
             (kind.facts().status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER);
         Self(Box::new(Inner {
             kind,
+            code: None,
             detail: detail.into(),
             next_action: next_action.into(),
             retry_after,
@@ -307,6 +101,12 @@ impl Problem {
         self
     }
 
+    /// Puts a more exact code in place of the kind's.
+    pub(crate) fn coded(mut self, code: impl Into<String>) -> Self {
+        self.0.code = Some(code.into());
+        self
+    }
+
     /// Adds a member to the body.
     pub(crate) fn with(mut self, name: &str, value: Value) -> Self {
         self.0.members.insert(name.to_owned(), value);
@@ -321,19 +121,19 @@ impl Problem {
         self.0.cause.as_deref()
     }
 
-    pub(crate) fn code(&self) -> &'static str {
-        self.0.kind.facts().code
+    pub(crate) fn code(&self) -> &str {
+        self.0.code.as_deref().unwrap_or(self.0.kind.facts().code)
     }
 
     /// The body for the request called `request_id`.
     pub(crate) fn body(&self, request_id: &str) -> Value {
         let facts = self.0.kind.facts();
         let mut body = json!({
-            "type": format!("urn:afu9:problem:{}", facts.code),
+            "type": format!("urn:afu9:problem:{}", self.code()),
             "title": facts.title,
             "status": facts.status.as_u16(),
             "detail": self.0.detail,
-            "code": facts.code,
+            "code": self.code(),
             "requestId": request_id,
             "blockedBy": facts.blocked_by.as_str(),
             "nextAction": self.0.next_action,

@@ -1,16 +1,17 @@
 //! Routes: which webhook delivery starts which workflow, with which input.
 //!
-//! Routes are configuration ([`routes_from_toml`]) and deciding is pure ([`decide`]); the router
-//! carries out what was decided.
+//! Routes are configuration ([`routes_from_toml`]), and so are the rules of definitions. Deciding is
+//! pure ([`decide()`], [`decide_by_rules`]); the router carries out what was decided.
 
 mod decide;
 mod read;
+mod rule;
 
 use afu9_engine::expression::{Condition, Template};
 
-pub(crate) use decide::key;
-pub use decide::{Decision, decide};
+pub(crate) use decide::{Decision, decide, key, permanent};
 pub use read::{RouteError, routes_from_toml};
+pub(crate) use rule::decide_by_rules;
 
 /// The roots that a route's expressions can read: the payload, and the delivery's
 /// `{id, source, event, action}`.

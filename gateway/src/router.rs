@@ -42,6 +42,8 @@ const OPEN_AGAIN: Duration = Duration::from_secs(1);
 /// Routes deliveries until `stop`, then ends those under way.
 pub(crate) async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut under_way: JoinSet<()> = JoinSet::new();
+    // A delivery that is routed without the rules of definitions would start too little.
+    stop.run_until_cancelled(app.catalog.loaded()).await;
     while !stop.is_cancelled() {
         let opened = stop.run_until_cancelled(app.broker.inbox()).await;
         let error = match opened {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use afu9_history::{Cursor, ExecutionFilter, QueryError, Store};
 use afu9_schemas::ExecutionId;
-use afu9_schemas::view::{ExecutionSummary, ExecutionView};
+use afu9_schemas::view::{ExecutionSummary, ExecutionView, StepView};
 use thiserror::Error;
 
-use crate::executions::Filter;
+use crate::executions::{Filter, Relation};
+
+pub(crate) use afu9_history::{AuditCursor, AuditEntry, AuditFilter, ItemFilter};
 
 /// The past in Postgres; empty without one.
 #[derive(Debug)]
@@ -55,6 +57,11 @@ impl Stored {
         let Some(store) = &self.0 else {
             return Ok(Vec::new());
         };
+        let relation = filter.relation.clone().map(|relation| match relation {
+            Relation::Key(key) => afu9_history::Relation::Key(key),
+            Relation::Parent(id) => afu9_history::Relation::Parent(id),
+            Relation::RerunOf(id) => afu9_history::Relation::RerunOf(id),
+        });
         let filter = ExecutionFilter {
             status: filter.status,
             workflow: filter.workflow.clone(),
@@ -64,7 +71,32 @@ impl Stored {
                 id: cursor.id,
             }),
         };
-        Ok(store.list_executions(&filter).await?)
+        Ok(match relation {
+            None => store.list_executions(&filter).await?,
+            Some(relation) => store.list_related_executions(&relation, &filter).await?,
+        })
+    }
+
+    /// A page of the audit log, newest first; `None` without a database.
+    pub(crate) async fn audit(
+        &self,
+        filter: &AuditFilter,
+    ) -> Result<Option<Vec<AuditEntry>>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(Some(store.list_audit(filter).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A page of the items of a step that have ended; `None` without a database.
+    pub(crate) async fn items(
+        &self,
+        filter: &ItemFilter,
+    ) -> Result<Option<Vec<StepView>>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(Some(store.list_items(filter).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The newest execution of each workflow that has any, by the workflow's name.

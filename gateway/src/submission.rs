@@ -20,8 +20,8 @@ use crate::stored::StoredError;
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Submitted {
-    /// The start is stored.
-    New,
+    /// The start is stored, under this id.
+    New(ExecutionId),
     /// It was stored before; this is what became of it.
     Before(Box<ExecutionSummary>),
     /// The key was used for something else.
@@ -58,30 +58,36 @@ impl App {
         Ok(())
     }
 
-    /// Stores `start` as the one execution of `key`, whose id is derived from it.
+    /// Stores `start` as the one execution of `name`, whose id is derived from it, in the partition of
+    /// the start's key: see [`afu9_engine::submit::prepare`], which works that key out.
     ///
     /// The claim comes first: of two submitters at once, both may store the start, which is one start
     /// to the engine, because it carries one id. A claim without a known execution is that of
     /// somebody who died in between: the start is stored (again).
     ///
+    /// The id of an earlier claim counts, whatever would be derived now: another version of the
+    /// workflow may give the same submission another key, and so another partition.
+    ///
     /// # Errors
-    /// See [`SubmitError`]; submitting again under the same key is harmless.
+    /// See [`SubmitError`]; submitting again under the same name is harmless.
     pub(crate) async fn submit_once(
         &self,
-        key: &str,
+        name: &str,
         content: &str,
         start: Start,
     ) -> Result<Submitted, SubmitError> {
-        let execution = ExecutionId::derived(key);
+        let partitions = self.broker.partitions();
+        let mut execution = ExecutionId::derived_for(name, start.key.as_deref(), partitions);
         let claim = Claim {
             execution,
             content: content.to_owned(),
         };
         let keys = self.idempotency().await.map_err(SubmitError::Claim)?;
-        if let Some(before) = keys.claim(key, &claim).await.map_err(SubmitError::Claim)? {
+        if let Some(before) = keys.claim(name, &claim).await.map_err(SubmitError::Claim)? {
             if before.content != content {
                 return Ok(Submitted::OtherContent);
             }
+            execution = before.execution;
             if let Some(known) = self.accepted.get(execution, Instant::now()) {
                 return Ok(Submitted::Before(Box::new(known.summary)));
             }
@@ -96,7 +102,7 @@ impl App {
         self.submit(execution, start)
             .await
             .map_err(SubmitError::Store)?;
-        Ok(Submitted::New)
+        Ok(Submitted::New(execution))
     }
 
     async fn idempotency(&self) -> Result<&IdempotencyStore, RequestError> {

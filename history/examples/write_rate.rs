@@ -1,4 +1,5 @@
-//! Prints how many rows per second the projector writes, for workflows of five steps.
+//! Prints how many rows per second the projector writes: for workflows of five steps, then for steps
+//! of ten thousand items, each a first time and, as after a lost acknowledgement, a second time.
 //!
 //! `cargo run --release -p afu9-history --example write_rate -- postgres://user@host/empty_database`
 //!
@@ -13,7 +14,7 @@ use afu9_schemas::message::{
     AttemptRecord, ExecutionEnded, ExecutionStarted, HistoryBatch, HistoryEvent, HistoryKind,
     StepEnded, Trigger, TriggerKind, WorkflowRef,
 };
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::view::{ExecutionStatus, StepAction, StepRole, StepStatus};
 use afu9_schemas::{DefinitionHash, ExecutionId, Timestamp, WorkerId, WorkflowId};
 use anyhow::Context;
 use chrono::Utc;
@@ -25,6 +26,10 @@ const STEPS: u32 = 5;
 const EXECUTIONS_PER_MESSAGE: usize = 20;
 const MESSAGES: usize = 2000;
 
+const ITEMS: u32 = 10_000;
+const ITEMS_PER_MESSAGE: usize = 500;
+const EXECUTIONS_WITH_ITEMS: usize = 20;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::args()
@@ -35,20 +40,47 @@ async fn main() -> anyhow::Result<()> {
     store.migrate().await?;
     store.ensure_partitions(2).await?;
 
-    let shutdown = CancellationToken::new();
-    let source = Busy::new(shutdown.clone());
-    let projector = Projector::new(Config::default(), store, source);
-    let handle = projector.handle();
-    let begun = Instant::now();
-    projector.run(shutdown).await?;
+    let workflow = WorkflowRef {
+        id: WorkflowId::new(),
+        name: "write-rate".to_owned(),
+        version: 1,
+        hash: DefinitionHash::of(b"{}"),
+    };
+    let of_steps: Vec<_> = (0..MESSAGES)
+        .map(|_| (0..EXECUTIONS_PER_MESSAGE).flat_map(|_| execution(&workflow)))
+        .map(|events| batch(events.collect()))
+        .collect();
+    measure(&store, "steps", of_steps).await?;
 
-    let (rows, seconds) = (handle.status().rows_written, begun.elapsed().as_secs_f64());
-    let steps = (MESSAGES * EXECUTIONS_PER_MESSAGE) as f64 * f64::from(STEPS);
-    println!(
-        "{rows} rows in {seconds:.2} s: {:.0} rows/s, {:.0} steps/s",
-        rows as f64 / seconds,
-        steps / seconds
-    );
+    let of_items: Vec<_> = (0..EXECUTIONS_WITH_ITEMS).flat_map(|_| items()).collect();
+    let of_items = of_items
+        .chunks(ITEMS_PER_MESSAGE)
+        .map(|events| batch(events.to_vec()))
+        .collect();
+    measure(&store, "items", of_items).await
+}
+
+async fn measure(store: &Store, what: &str, messages: Vec<HistoryBatch>) -> anyhow::Result<()> {
+    let events: usize = messages.iter().map(|message| message.events.len()).sum();
+    for time in ["written", "written again"] {
+        let shutdown = CancellationToken::new();
+        let source = Busy {
+            messages: messages.clone().into_iter(),
+            sequence: 0,
+            shutdown: shutdown.clone(),
+        };
+        let projector = Projector::new(Config::default(), store.clone(), source);
+        let handle = projector.handle();
+        let begun = Instant::now();
+        projector.run(shutdown).await?;
+
+        let (rows, seconds) = (handle.status().rows_written, begun.elapsed().as_secs_f64());
+        println!(
+            "{what} {time}: {rows} rows, {events} events in {seconds:.2} s: {:.0} rows/s, {:.0} events/s",
+            rows as f64 / seconds,
+            events as f64 / seconds,
+        );
+    }
     Ok(())
 }
 
@@ -59,26 +91,10 @@ struct Busy {
     shutdown: CancellationToken,
 }
 
-impl Busy {
-    fn new(shutdown: CancellationToken) -> Self {
-        let workflow = WorkflowRef {
-            id: WorkflowId::new(),
-            name: "write-rate".to_owned(),
-            version: 1,
-            hash: DefinitionHash::of(b"{}"),
-        };
-        let message = |_| HistoryBatch {
-            partition: None,
-            events: (0..EXECUTIONS_PER_MESSAGE)
-                .flat_map(|_| execution(&workflow))
-                .collect(),
-        };
-        let messages: Vec<_> = (0..MESSAGES).map(message).collect();
-        Self {
-            messages: messages.into_iter(),
-            sequence: 0,
-            shutdown,
-        }
+fn batch(events: Vec<HistoryEvent>) -> HistoryBatch {
+    HistoryBatch {
+        partition: None,
+        events,
     }
 }
 
@@ -126,30 +142,13 @@ fn execution(workflow: &WorkflowRef) -> Vec<HistoryEvent> {
             kind: TriggerKind::Manual,
             by: "write-rate".to_owned(),
             delivery: None,
+            depth: 0,
         },
         traceparent: None,
-    };
-    let step = |index| {
-        let attempt = AttemptRecord {
-            attempt: 1,
-            dispatched_at: at,
-            worker: WorkerId::new("worker-1").ok(),
-            started_at: Some(at),
-            ended_at: Some(at),
-            error: None,
-        };
-        let step = StepEnded {
-            index,
-            name: format!("step-{index}"),
-            tool: "test.echo".parse().ok(),
-            status: StepStatus::Completed,
-            input: Some(json!({ "value": "a parameter of some length" })),
-            output: Some(json!({ "value": "an output of some length" })),
-            error: None,
-            started_at: at,
-            attempts: vec![attempt],
-        };
-        event(index + 2, HistoryKind::StepEnded(Box::new(step)))
+        key: None,
+        parent: None,
+        rerun_of: None,
+        status: ExecutionStatus::Running,
     };
     let ended = ExecutionEnded {
         status: ExecutionStatus::Completed,
@@ -159,13 +158,52 @@ fn execution(workflow: &WorkflowRef) -> Vec<HistoryEvent> {
         steps_completed: STEPS,
         steps_failed: 0,
         steps_skipped: 0,
+        steps_compensated: 0,
         stale_results: 0,
     };
     let mut events = vec![event(1, HistoryKind::ExecutionStarted(Box::new(started)))];
-    events.extend((0..STEPS).map(step));
+    events.extend((0..STEPS).map(|index| event(index + 2, step(index, None, at))));
     events.push(event(
         STEPS + 2,
         HistoryKind::ExecutionEnded(Box::new(ended)),
     ));
     events
+}
+
+/// The ends of all items of one step.
+fn items() -> Vec<HistoryEvent> {
+    let (id, at) = (ExecutionId::new(), Timestamp::from(Utc::now()));
+    (0..ITEMS)
+        .map(|item| HistoryEvent {
+            execution: Some(id),
+            number: item + 2,
+            at,
+            kind: step(0, Some(item), at),
+        })
+        .collect()
+}
+
+fn step(index: u32, item: Option<u32>, at: Timestamp) -> HistoryKind {
+    let attempt = AttemptRecord {
+        attempt: 1,
+        dispatched_at: at,
+        worker: WorkerId::new("worker-1").ok(),
+        started_at: Some(at),
+        ended_at: Some(at),
+        error: None,
+    };
+    HistoryKind::StepEnded(Box::new(StepEnded {
+        index,
+        item,
+        role: StepRole::Main,
+        action: StepAction::Tool,
+        name: format!("step-{index}"),
+        tool: "test.echo".parse().ok(),
+        status: StepStatus::Completed,
+        input: Some(json!({ "value": "a parameter of some length" })),
+        output: Some(json!({ "value": "an output of some length" })),
+        error: None,
+        started_at: at,
+        attempts: vec![attempt],
+    }))
 }

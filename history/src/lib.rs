@@ -7,9 +7,10 @@
 //! projector writes it in batches, whenever Postgres is there, and acknowledges a message only after
 //! the commit. So Postgres may be away for hours: nothing stops, and its rows are complete afterwards.
 //!
-//! Every row is keyed by what it describes (execution; execution and step; execution, step and
-//! attempt), so the same messages may be written again, in any order and by several projectors at
-//! once, and the rows come out the same.
+//! Every row is keyed by what it describes (execution; execution, step and item; these and attempt;
+//! request), so the same messages may be written again, in any order and by several projectors at
+//! once, and the rows come out the same. Where several events tell one row, the event with the highest
+//! number counts.
 //!
 //! **Architecture Invariant:** this is the only crate that names sqlx or contains SQL; one function
 //! per query.
@@ -24,7 +25,10 @@ mod text;
 mod write;
 
 pub use projector::{Handle, Projector, Source, StreamSource};
-pub use query::{Cursor, ExecutionFilter, QueryError, WorkflowSummary};
+pub use query::{
+    AuditCursor, AuditEntry, AuditFilter, Cursor, ExecutionFilter, ItemFilter, QueryError,
+    Relation, WorkflowSummary,
+};
 pub use rows::Rows;
 pub use store::{CheckError, Config, ConfigError, MigrateError, PartitionError, Store};
 pub use write::{Poison, WriteError, Written};

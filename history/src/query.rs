@@ -13,11 +13,15 @@ use uuid::Uuid;
 
 use crate::failure::{self, Failure};
 
+mod audit;
 mod execution;
 mod executions;
+mod steps;
 mod workflows;
 
-pub use executions::{Cursor, ExecutionFilter};
+pub use audit::{AuditCursor, AuditEntry, AuditFilter};
+pub use executions::{Cursor, ExecutionFilter, Relation};
+pub use steps::ItemFilter;
 pub use workflows::WorkflowSummary;
 
 /// Why a question was not answered.
@@ -43,6 +47,13 @@ impl QueryError {
     /// Whether the same question can be answered later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    fn unknown(column: &'static str, value: &str) -> Self {
+        Self::Unknown {
+            column,
+            value: value.chars().take(80).collect(),
+        }
     }
 }
 
@@ -99,10 +110,7 @@ fn step_status(name: &str) -> Result<StepStatus, QueryError> {
 /// The variant of an enum that has `name` on the wire, which is its name in the database too.
 fn named<'de, T: Deserialize<'de>>(column: &'static str, name: &'de str) -> Result<T, QueryError> {
     let name_of_variant: StrDeserializer<'de, NameError> = name.into_deserializer();
-    T::deserialize(name_of_variant).map_err(|_| QueryError::Unknown {
-        column,
-        value: name.chars().take(80).collect(),
-    })
+    T::deserialize(name_of_variant).map_err(|_| QueryError::unknown(column, name))
 }
 
 /// Positions and counts are never negative in rows of ours.

@@ -3,19 +3,23 @@
 //! Invariants:
 //! - Within one [`Rows`] no key occurs twice, because an upsert may not touch a row twice.
 //! - The result does not depend on the order of the events or on how they are split into batches.
+//!   (But of two different records of one wish, the first stays: the audit log is never changed.)
 //! - Rows are sorted by key, so that writers at work on the same rows lock them in the same order.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use afu9_schemas::message::{HistoryBatch, HistoryEvent, HistoryKind};
 use uuid::Uuid;
 
+use crate::rows::audit::AuditRow;
 use crate::rows::execution::ExecutionRow;
 use crate::rows::repository::RepositoryRow;
 use crate::rows::step::{StepKey, StepRow};
 use crate::rows::tool_call::ToolCallRow;
 use crate::rows::workflow::{DefinitionRow, Definitions};
 
+pub(crate) mod audit;
 pub(crate) mod execution;
 pub(crate) mod repository;
 pub(crate) mod step;
@@ -32,6 +36,7 @@ pub struct Rows {
     executions: BTreeMap<Uuid, ExecutionRow>,
     steps: BTreeMap<StepKey, StepRow>,
     tool_calls: BTreeMap<Uuid, ToolCallRow>,
+    audit: BTreeMap<Uuid, AuditRow>,
     malformed: u64,
     bytes: usize,
 }
@@ -60,6 +65,11 @@ impl Rows {
                 self.bytes += row.bytes();
                 self.definitions.add(row);
             }
+            (_, HistoryKind::Controlled(record)) => {
+                let row = AuditRow::new(event.at, record);
+                self.bytes += row.bytes();
+                self.audit.entry(row.request_id).or_insert(row);
+            }
             (Some(execution), HistoryKind::ExecutionStarted(started)) => {
                 self.mentioned.insert(
                     crate::text::name(&started.workflow.name),
@@ -70,6 +80,9 @@ impl Rows {
                 }
                 self.add_execution(ExecutionRow::started(execution, event, started));
             }
+            (Some(execution), HistoryKind::StatusChanged(changed)) => {
+                self.add_execution(ExecutionRow::changed(execution, event, changed));
+            }
             (Some(execution), HistoryKind::ExecutionEnded(ended)) => {
                 self.add_execution(ExecutionRow::ended(execution, event, ended));
             }
@@ -78,12 +91,24 @@ impl Rows {
                     self.bytes += call.bytes();
                     self.tool_calls.insert(call.id, call);
                 }
-                let row = StepRow::new(execution, event.at, step);
-                self.bytes += row.bytes();
-                self.steps.insert(row.key(), row);
+                self.add_step(StepRow::new(execution, event, step));
             }
             // Only a bug of ours can publish one; it belongs nowhere, and its neighbours do.
             (None, _) => self.malformed += 1,
+        }
+    }
+
+    fn add_step(&mut self, row: StepRow) {
+        self.bytes += row.bytes();
+        match self.steps.entry(row.key()) {
+            Entry::Vacant(place) => {
+                place.insert(row);
+            }
+            Entry::Occupied(mut known) => {
+                if row.event_number > known.get().event_number {
+                    known.insert(row);
+                }
+            }
         }
     }
 
@@ -97,7 +122,11 @@ impl Rows {
 
     /// How many rows there are in all tables together, not counting mere mentions.
     pub fn len(&self) -> usize {
-        self.definitions.len() + self.executions.len() + self.steps.len() + self.tool_calls.len()
+        self.definitions.len()
+            + self.executions.len()
+            + self.steps.len()
+            + self.tool_calls.len()
+            + self.audit.len()
     }
 
     /// Whether there is nothing to write.
@@ -138,11 +167,15 @@ impl Rows {
     pub(crate) fn tool_calls(&self) -> impl ExactSizeIterator<Item = &ToolCallRow> + Clone {
         self.tool_calls.values()
     }
+
+    pub(crate) fn audit(&self) -> impl ExactSizeIterator<Item = &AuditRow> + Clone {
+        self.audit.values()
+    }
 }
 
 /// `value` as the database's signed integer. Counts and positions are far below the limit; a corrupt
 /// one is better kept as the limit than allowed to fail its neighbours.
-fn int(value: u32) -> i32 {
+pub(crate) fn int(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 

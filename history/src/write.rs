@@ -11,6 +11,8 @@ use tokio::time::timeout;
 use crate::failure::Failure;
 use crate::{Rows, Store};
 
+mod audit;
+mod columns;
 mod executions;
 mod repositories;
 mod steps;
@@ -91,8 +93,9 @@ impl Store {
         let mut written = workflows::apply(&mut transaction, rows).await?;
         written += workflows::mention(&mut transaction, rows).await?;
         written += executions::upsert(&mut transaction, rows).await?;
-        written += steps::insert(&mut transaction, rows).await?;
+        written += steps::upsert(&mut transaction, rows).await?;
         written += tool_calls::insert(&mut transaction, rows).await?;
+        written += audit::append(&mut transaction, rows).await?;
         // Last: many executions share few repositories, and the fewer statements follow, the shorter
         // another writer waits for these rows.
         written += repositories::upsert(&mut transaction, rows).await?;

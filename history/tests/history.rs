@@ -5,6 +5,10 @@ mod stories;
 #[path = "history/support.rs"]
 mod support;
 
+#[path = "history/audit.rs"]
+mod audit;
+#[path = "history/control.rs"]
+mod control;
 #[path = "history/projection.rs"]
 mod projection;
 #[path = "history/queries.rs"]

@@ -16,11 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::Catalog;
 use crate::config::{Config, RENEW_EVERY, STOP_AFTER};
 use crate::dead_letters;
 use crate::definitions::DefinitionCache;
+use crate::followers::Followers;
 use crate::lease::{Facts, Holder, Plan};
 use crate::owner::{Owner, OwnerError, Shared};
+use crate::schedule::{self, Scheduler};
 use crate::stats::Stats;
 
 /// How long an owner has to write its last checkpoint. After that its lease is given up all the
@@ -63,21 +66,38 @@ impl Orchestrator {
     /// # Errors
     /// When the server does not answer at the start; afterwards it is waited for.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        // Large, and awaited inside futures that are copied around.
+        Box::pin(self.run_to_the_end(shutdown)).await
+    }
+
+    async fn run_to_the_end(self, shutdown: CancellationToken) -> Result<(), Error> {
         for kind in self.broker.config().kinds.clone() {
             self.broker.ensure_work_consumers(&kind).await?;
         }
         let store = self.broker.leases().await?;
         let (writer, writing) = LogWriter::start(self.broker.clone());
+        let definitions = DefinitionCache::open(&self.broker).await?;
+        let catalog = Catalog::load(definitions.clone()).await?;
         let shared = Shared {
-            definitions: DefinitionCache::open(&self.broker).await?,
+            followers: Followers::new(catalog.clone(), self.broker.partitions()),
+            definitions,
             broker: self.broker.clone(),
             config: self.config.clone(),
             writer: writer.clone(),
             stats: Arc::clone(&self.stats),
         };
+        let scheduler = Scheduler {
+            catalog: catalog.clone(),
+            store: self.broker.schedules().await?,
+            writer: writer.clone(),
+            partitions: self.broker.partitions(),
+            stats: Arc::clone(&self.stats),
+        };
+        let (runs_schedules, schedules) = watch::channel(false);
         let mut coordinator = Coordinator {
             me: self.config.instance,
             shared,
+            runs_schedules,
             store,
             leases: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -88,6 +108,8 @@ impl Orchestrator {
         };
         tokio::select! {
             () = Box::pin(coordinator.run(&shutdown)) => {}
+            () = Box::pin(catalog.run()) => {}
+            () = Box::pin(scheduler.run(schedules)) => {}
             () = Box::pin(dead_letters::run(self.broker.clone(), writer, &self.stats, shutdown.clone())) => {}
         }
         coordinator.stop().await;
@@ -131,6 +153,8 @@ struct Coordinator {
     /// Partitions whose owner ended by itself a moment ago.
     paused: BTreeMap<Partition, Instant>,
     tasks: JoinSet<Ended>,
+    /// Tells whether this is the process that runs the schedules.
+    runs_schedules: watch::Sender<bool>,
     beat: u64,
 }
 
@@ -145,6 +169,7 @@ impl Coordinator {
                 let error = afu9_broker::error::chain(&error);
                 tracing::warn!(error, "leases not readable, trying again");
                 self.stop_unrenewed();
+                self.tell_scheduler();
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -179,7 +204,17 @@ impl Coordinator {
                 }
                 Some(ended) = self.tasks.join_next() => self.task_ended(ended),
             }
+            self.tell_scheduler();
         }
+    }
+
+    /// The owner of one certain partition runs the schedules: so there is one such process, and another
+    /// one when it is gone.
+    fn tell_scheduler(&self) {
+        let running = self.running.get(&schedule::HOME);
+        let owns = running.is_some_and(|running| !running.stop.is_cancelled());
+        self.runs_schedules
+            .send_if_modified(|known| std::mem::replace(known, owns) != owns);
     }
 
     /// Returns whether a partition became free.

@@ -9,6 +9,7 @@ use afu9_broker::{Broker, RequestError};
 use afu9_engine::{Definitions, Workflow};
 use afu9_schemas::DefinitionHash;
 use afu9_schemas::definition::ReadOptions;
+use afu9_schemas::message::DefinitionRecord;
 
 /// How long to wait before a lookup that failed is repeated.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -51,6 +52,42 @@ impl DefinitionCache {
         }
     }
 
+    /// The newest version of a workflow, or the one asked for, waiting for the server as long as it
+    /// takes. `None` if there is none, or none this build can read.
+    pub(crate) async fn find(&self, name: &str, version: Option<u32>) -> Option<Found> {
+        let record = loop {
+            let found = match version {
+                Some(version) => self.store.version(name, version).await,
+                None => self.store.newest(name).await,
+            };
+            match found {
+                Ok(record) => break record?,
+                Err(error) => {
+                    let error = afu9_broker::error::chain(&error);
+                    tracing::warn!(name, error, "definition cannot be read, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
+        let workflow = self.compiled(&record)?;
+        Some(Found { record, workflow })
+    }
+
+    /// What executions of a stored version run; `None` if this build cannot read it.
+    pub(crate) fn compiled(&self, record: &DefinitionRecord) -> Option<Arc<Workflow>> {
+        let hash = record.workflow.hash;
+        if let Some(workflow) = self.cached(hash) {
+            return Some(workflow);
+        }
+        let workflow = compile(&record.definition, &record.workflow.name, hash)?;
+        self.remember(hash, Arc::clone(&workflow));
+        Some(workflow)
+    }
+
+    pub(crate) fn store(&self) -> &DefinitionStore {
+        &self.store
+    }
+
     async fn fetch(&self, hash: DefinitionHash) -> Option<Arc<Workflow>> {
         loop {
             match self.store.by_hash(hash).await {
@@ -82,6 +119,13 @@ impl DefinitionCache {
             .expect("no panic while the lock is held");
         compiled.insert(hash, workflow);
     }
+}
+
+/// A stored version and what its executions run.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) record: DefinitionRecord,
+    pub(crate) workflow: Arc<Workflow>,
 }
 
 fn compile(

@@ -7,13 +7,16 @@
 //! Within a tick nothing is awaited between the first input and the last decision, and nothing is
 //! decided after the first publish.
 
+mod catalog;
 mod checkpointer;
 mod config;
 mod coordinator;
 mod dead_letters;
 mod definitions;
+mod followers;
 mod lease;
 mod owner;
+mod schedule;
 mod stats;
 mod tick;
 

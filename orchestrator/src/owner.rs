@@ -1,25 +1,29 @@
 //! The owner of one partition: the loop that folds its inputs.
 
+mod checkpoint;
+mod jobs;
+mod prove;
+mod publish;
 mod recover;
+mod resolve;
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use afu9_broker::kv::WorkSeen;
 use afu9_broker::log::{LogMessage, LogReader, LogWriter};
 use afu9_broker::query::{Question, Questions};
 use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_engine::{Definitions, Effect, PartitionState};
-use afu9_schemas::error::{ErrorClass, StepError};
+use afu9_schemas::error::StepError;
 use afu9_schemas::message::{
-    Input, InputKind, JobResult, Outcome as JobOutcome, Query, QueryReply,
+    ControlAction, Input, InputKind, JobResult, Outcome as JobOutcome, Query, QueryReply,
 };
 use afu9_schemas::{ExecutionId, JobId, Partition, Timestamp, WorkerId, WorkerKind};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -28,8 +32,9 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpointer::{Checkpointer, Outcome};
 use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES, STOP_AFTER};
 use crate::definitions::DefinitionCache;
+use crate::followers::Followers;
 use crate::stats::{Stats, add};
-use crate::tick::{About, Plan, Planned};
+use crate::tick::Plan;
 
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
@@ -37,6 +42,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The same while a queue is full: it empties at the pace of its workers.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often a part of the executions is proven to wait for something that will come.
+const PROVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Most executions in the answer to a list query.
 const MAX_LISTED: usize = 500;
@@ -83,8 +91,12 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) definitions: DefinitionCache,
     pub(crate) writer: LogWriter,
+    pub(crate) followers: Followers,
     pub(crate) stats: Arc<Stats>,
 }
+
+/// What comes of a lookup is an input.
+type Resolved = ();
 
 type Woken = (Vec<ExecutionId>, Result<(), Arc<PublishError>>);
 
@@ -99,8 +111,18 @@ pub(crate) struct Owner {
     checkpointer: Checkpointer,
     writing: Option<BoxFuture<'static, Outcome>>,
     waking: FuturesUnordered<BoxFuture<'static, Woken>>,
+    /// Lookups of workflows that steps want to run, and what comes of them.
+    resolving: FuturesUnordered<BoxFuture<'static, Resolved>>,
     /// Position of the last job published to each work queue.
     work: BTreeMap<WorkerKind, u64>,
+    /// Position of each job that is not answered, as far as this owner published it.
+    published: FxHashMap<JobId, u64>,
+    /// How often a part of the executions was proven.
+    turns: u64,
+    /// Jobs that were gone from their queue at the last look, and not answered.
+    lost: Vec<JobId>,
+    /// Tells when workflows may have begun to follow others.
+    rules: watch::Receiver<u64>,
     connections: watch::Receiver<u64>,
     /// When the lease was last renewed.
     lease: watch::Receiver<Instant>,
@@ -112,6 +134,8 @@ impl Owner {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), OwnerError> {
         let mut checkpoint_due = tokio::time::interval(self.shared.config.checkpoint_interval);
         checkpoint_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut prove_due = tokio::time::interval(PROVE_EVERY);
+        prove_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let woken_in = self.state.next_wake().map(|at| at.since(now()));
             tokio::select! {
@@ -136,6 +160,14 @@ impl Owner {
                 Some((executions, verdict)) = self.waking.next() => {
                     self.woken(&executions, verdict);
                 }
+                Some(()) = self.resolving.next() => {}
+                changed = self.rules.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    self.state.follow(self.shared.followers.followed());
+                }
+                _ = prove_due.tick() => self.prove().await?,
                 _ = checkpoint_due.tick(), if self.writing.is_none() => self.begin_checkpoint(),
                 question = self.questions.next() => match question {
                     Some(question) => self.answer(question).await,
@@ -166,16 +198,34 @@ impl Owner {
             partition: self.partition,
             source,
         })?;
-        for execution in &plan.cancels {
-            if let Err(error) = self.shared.broker.publish_cancel(*execution).await {
-                tracing::debug!(%execution, %error, "cancel notice not sent");
+        for notice in &plan.cancels {
+            if let Err(error) = self.shared.broker.publish_cancel(*notice).await {
+                tracing::debug!(execution = %notice.execution, %error, "cancel notice not sent");
             }
         }
-        let mut publishing = pin!(self.publish(plan.messages));
-        tokio::select! {
-            () = &mut publishing => Ok(true),
-            () = stop.cancelled() => Ok(false),
+        let mut inputs = plan.inputs;
+        for ended in plan.followed {
+            inputs.extend(self.shared.followers.started_by(&ended));
         }
+        for wanted in plan.resolve {
+            self.resolve(wanted);
+        }
+        let writer = self.shared.writer.clone();
+        let publishing = async {
+            self.publish(plan.messages).await;
+            Self::submit(writer, inputs).await;
+        };
+        tokio::select! {
+            () = publishing => {}
+            () = stop.cancelled() => return Ok(false),
+        }
+        // Only now: what was answered with yes is on record.
+        for (to, outcome) in plan.answers {
+            if let Err(error) = self.shared.broker.publish_outcome(to, &outcome).await {
+                tracing::debug!(%error, "answer not sent");
+            }
+        }
+        Ok(true)
     }
 
     /// An owner that was frozen or cut off for longer than its lease decides nothing any more: inputs
@@ -194,11 +244,20 @@ impl Owner {
             .flat_map(|message| message.envelope.iter())
             .flat_map(|e| &e.inputs)
         {
-            if let InputKind::Start(start) = &input.kind {
-                let hash = start.workflow.hash;
-                if !self.definitions.contains_key(&hash) && !wanted.contains(&hash) {
-                    wanted.push(hash);
-                }
+            let hash = match &input.kind {
+                InputKind::Start(start) => Some(start.workflow.hash),
+                InputKind::Control(control) => match &control.action {
+                    ControlAction::Move { to } => Some(to.hash),
+                    _ => None,
+                },
+                InputKind::Wake { .. } => self.state.stranded(input.execution),
+                _ => None,
+            };
+            if let Some(hash) = hash
+                && !self.definitions.contains_key(&hash)
+                && !wanted.contains(&hash)
+            {
+                wanted.push(hash);
             }
         }
         if !wanted.is_empty() {
@@ -218,6 +277,7 @@ impl Owner {
             match message.envelope {
                 Ok(envelope) => {
                     inputs += envelope.inputs.len();
+                    self.note_answers(&envelope);
                     self.state.fold(
                         message.sequence,
                         message.at,
@@ -258,85 +318,6 @@ impl Owner {
         Ok(effects)
     }
 
-    /// Publishes everything, again and again until the server has it. A full work queue slows the
-    /// partition down, it never loses a job.
-    async fn publish(&mut self, mut messages: Vec<Planned>) {
-        while !messages.is_empty() {
-            let outgoing = messages
-                .iter()
-                .map(|planned| planned.outgoing.clone())
-                .collect();
-            let verdicts = self.shared.broker.publish_all(outgoing).await;
-            let mut again = Vec::new();
-            let mut pause = PAUSE;
-            let mut unanswered: Option<WorkerKind> = None;
-            for (planned, verdict) in messages.into_iter().zip(verdicts) {
-                match (verdict, &planned.about) {
-                    (Ok(stored), About::Jobs { kind, jobs }) => {
-                        add(&self.shared.stats.jobs, jobs.len() as u64);
-                        let last = self.work.entry(kind.clone()).or_default();
-                        *last = stored.sequence.max(*last);
-                    }
-                    (Ok(_), About::DeadLetter) => add(&self.shared.stats.dead_letters, 1),
-                    (Ok(_), About::History) => {}
-                    (Err(error), About::DeadLetter) if is_full(&error) => {
-                        // The failed step is in history with everything it had: standing still until
-                        // somebody makes room would stop every other execution for its sake.
-                        add(&self.shared.stats.dead_letters_lost, 1);
-                        tracing::error!(partition = %self.partition, "dead letters are full");
-                    }
-                    (Err(error), _) if error.is_retryable() => {
-                        if is_full(&error) {
-                            pause = FULL_PAUSE;
-                        } else if let About::Jobs { kind, .. } = &planned.about {
-                            unanswered = Some(kind.clone());
-                        }
-                        again.push(planned);
-                    }
-                    (Err(error), About::Jobs { jobs, .. }) => self.refused(jobs.clone(), &error),
-                    (Err(error), _) => {
-                        let error = afu9_broker::error::chain(&error);
-                        tracing::error!(partition = %self.partition, error, "message refused");
-                    }
-                }
-            }
-            messages = again;
-            // A queue that does not answer may be gone with the memory of a restarted server.
-            if let Some(kind) = unanswered
-                && let Err(error) = self.shared.broker.ensure_work_queue(&kind).await
-            {
-                tracing::debug!(%kind, %error, "work queue not answering");
-            }
-            if !messages.is_empty() {
-                tracing::debug!(partition = %self.partition, left = messages.len(), "publish repeated");
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-
-    /// The server will never take these jobs: their attempts fail.
-    fn refused(&mut self, jobs: Vec<JobId>, error: &PublishError) {
-        let why = StepError::new(
-            ErrorClass::Permanent,
-            "job.refused",
-            "the job cannot be queued: it is too large, or its worker kind has no queue",
-        )
-        .with_causes_of(error);
-        let inputs: Vec<Input> = jobs
-            .into_iter()
-            .map(|job| failed(job, why.clone()))
-            .collect();
-        let (writer, partition) = (self.shared.writer.clone(), self.partition);
-        self.waking.push(Box::pin(async move {
-            loop {
-                match writer.submit_to(partition, inputs.clone()).await {
-                    Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
-                    verdict => return (Vec::new(), verdict),
-                }
-            }
-        }));
-    }
-
     /// Publishes a wake for every execution whose instant has come.
     fn wake(&mut self) {
         let due = self.state.take_due(now(), MAX_WAKES);
@@ -371,66 +352,17 @@ impl Owner {
         }
     }
 
-    fn begin_checkpoint(&mut self) {
-        if !self.state.is_dirty() && self.state.floor() == self.checkpointer.head.floor {
-            return;
-        }
-        let full = self.checkpointer.wants_full();
-        let segment = if full {
-            self.state.take_full()
-        } else {
-            self.state.take_delta()
-        };
-        let floor = self.state.floor();
-        let work = self.work_seen();
-        self.writing = Some(self.checkpointer.write(segment, full, floor, work));
-    }
-
-    fn work_seen(&self) -> Vec<WorkSeen> {
-        let seen = |(kind, sequence): (&WorkerKind, &u64)| WorkSeen {
-            kind: kind.clone(),
-            sequence: *sequence,
-        };
-        self.work.iter().map(seen).collect()
-    }
-
-    fn checkpoint_written(&mut self, outcome: Outcome) -> Result<(), OwnerError> {
-        match outcome {
-            Outcome::Stored { head, revision } => {
-                add(&self.shared.stats.checkpoints, 1);
-                self.checkpointer.head = head;
-                self.checkpointer.revision = revision;
-                Ok(())
-            }
-            Outcome::Fenced => Err(OwnerError::Fenced(self.partition)),
-            Outcome::Failed { delta, error } => {
-                let error = afu9_broker::error::chain(&*error);
-                tracing::warn!(partition = %self.partition, error, "checkpoint not written");
-                self.state.put_back(delta);
-                Ok(())
-            }
-        }
-    }
-
-    async fn last_checkpoint(&mut self) -> Result<(), OwnerError> {
-        if let Some(writing) = self.writing.take() {
-            let outcome = writing.await;
-            self.checkpoint_written(outcome)?;
-        }
-        self.begin_checkpoint();
-        if let Some(writing) = self.writing.take() {
-            let outcome = writing.await;
-            self.checkpoint_written(outcome)?;
-        }
-        Ok(())
-    }
-
     async fn answer(&mut self, question: Question) {
         let reply = match &question.query {
             Query::Show { execution } => match self.state.show(*execution) {
                 Some(view) => QueryReply::Execution(Box::new(view)),
                 None => QueryReply::Unknown,
             },
+            Query::Explain { execution } => match self.state.explain(*execution) {
+                Some(view) => QueryReply::Explained(Box::new(view)),
+                None => QueryReply::Unknown,
+            },
+            Query::Holds => QueryReply::Holds(self.state.holds().to_vec()),
             Query::List { limit } => {
                 let limit = usize::try_from(*limit)
                     .unwrap_or(MAX_LISTED)
@@ -445,77 +377,6 @@ impl Owner {
             tracing::debug!(partition = %self.partition, %error, "query not answered");
         }
     }
-
-    /// After a reconnection: if jobs may have been lost, publishes again what is still awaited.
-    async fn repeat_lost_jobs(&mut self) -> Result<(), OwnerError> {
-        // Whether it is another server process is not asked: the client tells of the connection before
-        // it tells to whom, and repeating what was not lost is harmless.
-        tracing::info!(partition = %self.partition, "connected again, awaited jobs are repeated");
-        let seen = self.work_seen();
-        let lost = Self::lost_kinds(&self.shared.broker, &seen, true).await;
-        self.repeat_jobs(&lost).await
-    }
-
-    /// Worker kinds whose queue may have lost jobs. Behind another server process that is every one:
-    /// in durable mode queues are in memory, in fast mode their tail may be gone. A job that was not
-    /// lost is dropped by its id, or its second result changes nothing.
-    async fn lost_kinds(broker: &Broker, seen: &[WorkSeen], restarted: bool) -> Vec<WorkerKind> {
-        if restarted {
-            for kind in &broker.config().kinds {
-                while let Err(error) = broker.ensure_work_queue(kind).await {
-                    tracing::debug!(%kind, %error, "work queue not answering, trying again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-            return broker.config().kinds.clone();
-        }
-        let mut lost = Vec::new();
-        for WorkSeen { kind, sequence } in seen {
-            loop {
-                match broker.work_mark(kind).await {
-                    Ok(mark) if mark.last_sequence < *sequence => lost.push(kind.clone()),
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::debug!(%kind, %error, "work queue not readable, trying again");
-                        if let Err(error) = broker.ensure_work_queue(kind).await {
-                            tracing::debug!(%kind, %error, "work queue not answering");
-                        }
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
-                    }
-                }
-                break;
-            }
-        }
-        lost
-    }
-
-    async fn repeat_jobs(&mut self, kinds: &[WorkerKind]) -> Result<(), OwnerError> {
-        for kind in kinds {
-            self.work.remove(kind);
-            let mut jobs: Vec<_> = self
-                .state
-                .outstanding_jobs()
-                .filter(|job| job.tool.kind() == kind)
-                .collect();
-            if jobs.is_empty() {
-                continue;
-            }
-            jobs.sort_by_key(|job| job.lane as u8);
-            tracing::warn!(partition = %self.partition, %kind, jobs = jobs.len(), "lost jobs repeated");
-            add(&self.shared.stats.jobs_repeated, jobs.len() as u64);
-            let mut plan = Plan::default();
-            for queue in jobs.chunk_by(|a, b| a.lane == b.lane) {
-                plan.add_jobs(kind, queue.to_vec())
-                    .map_err(|source| OwnerError::Encode {
-                        partition: self.partition,
-                        source,
-                    })?;
-            }
-            self.publish(plan.messages).await;
-        }
-        Ok(())
-    }
 }
 
 /// The input that says that a job failed without a worker.
@@ -525,6 +386,7 @@ pub(crate) fn failed(job: JobId, error: StepError) -> Input {
         execution: job.execution,
         kind: InputKind::JobResult(Box::new(JobResult {
             step: job.step,
+            item: job.item,
             attempt: job.attempt,
             worker: WorkerId::new("orchestrator").expect("a valid worker id"),
             started_at: at,
@@ -535,10 +397,6 @@ pub(crate) fn failed(job: JobId, error: StepError) -> Input {
             },
         })),
     }
-}
-
-fn is_full(error: &PublishError) -> bool {
-    matches!(error, PublishError::Full { .. })
 }
 
 async fn maybe(writing: &mut Option<BoxFuture<'static, Outcome>>) -> Outcome {

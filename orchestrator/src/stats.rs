@@ -46,6 +46,20 @@ counters! {
     dead_letters_lost,
     /// Inputs that could not be read.
     undecodable_inputs,
+    /// Schedules this process runs now.
+    schedules,
+    /// Executions that schedules started, late ones included.
+    schedules_fired,
+    /// Of those, the ones that were started late because nobody was there in time.
+    schedules_caught_up,
+    /// Instants of schedules that were missed and start nothing.
+    schedules_skipped,
+    /// Executions proven to wait for something that will come.
+    proven,
+    /// Executions of which an index lacked something.
+    repaired,
+    /// Executions that waited for nothing: a bug. They were woken.
+    orphans,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {

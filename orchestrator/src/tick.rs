@@ -5,11 +5,14 @@ use afu9_broker::dead_letter::dead_letter_message;
 use afu9_broker::history::{SPLIT_AT_BYTES, history_message};
 use afu9_broker::publish::Outgoing;
 use afu9_broker::work::job_message;
-use afu9_engine::Effect;
+use afu9_engine::{Effect, Ended, ResolveChild};
 use afu9_schemas::artifact::json_size;
-use afu9_schemas::message::{HistoryBatch, HistoryEvent, HistoryKind, Job};
+use afu9_schemas::message::{
+    CancelNotice, ControlAction, ControlOutcome, HistoryBatch, HistoryEvent, HistoryKind, Input,
+    Job,
+};
 use afu9_schemas::tool::kind_profile;
-use afu9_schemas::{ExecutionId, JobId, Lane, Partition, WorkerKind};
+use afu9_schemas::{JobId, Lane, Partition, WorkerKind};
 
 /// A message of jobs is closed when its parameters reach this many bytes.
 const CLOSE_JOBS_AT_BYTES: usize = 256 * 1024;
@@ -18,7 +21,15 @@ const CLOSE_JOBS_AT_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) messages: Vec<Planned>,
-    pub(crate) cancels: Vec<ExecutionId>,
+    pub(crate) cancels: Vec<CancelNotice>,
+    /// Inputs for executions of any partition.
+    pub(crate) inputs: Vec<Input>,
+    /// What steps want to run.
+    pub(crate) resolve: Vec<ResolveChild>,
+    /// Executions whose end starts others.
+    pub(crate) followed: Vec<Ended>,
+    /// Who waits to hear what came of a wish, and what did.
+    pub(crate) answers: Vec<(String, ControlOutcome)>,
 }
 
 /// One message, and what it is about should it be refused.
@@ -54,7 +65,11 @@ impl Plan {
                         None => jobs.push((kind.clone(), job.lane, vec![*job])),
                     }
                 }
-                Effect::CancelJobs(execution) => plan.cancels.push(execution),
+                Effect::CancelJobs(notice) => plan.cancels.push(notice),
+                Effect::Submit(input) => plan.inputs.push(*input),
+                Effect::Resolve(wanted) => plan.resolve.push(*wanted),
+                Effect::Followed(ended) => plan.followed.push(*ended),
+                Effect::Answer { to, outcome } => plan.answers.push((to, outcome)),
                 Effect::History(event) => events.push(*event),
                 Effect::DeadLetter(letter) => letters.push(letter),
             }
@@ -154,5 +169,11 @@ fn weight(event: &HistoryEvent) -> usize {
         }
         HistoryKind::ExecutionEnded(ended) => value(&ended.output),
         HistoryKind::DefinitionApplied(record) => json_size(&record.definition),
+        HistoryKind::StatusChanged(_) => 0,
+        HistoryKind::Controlled(record) => match &record.control.action {
+            ControlAction::Signal { payload, .. } => json_size(payload),
+            ControlAction::Retry { params, .. } => value(params),
+            _ => 0,
+        },
     }
 }

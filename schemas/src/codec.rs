@@ -11,7 +11,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 /// The version this build writes.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
+
+/// The oldest version this build reads: what it wrote lies in streams and backups.
+const OLDEST_VERSION: u8 = 1;
 
 /// Why a message could not be read.
 #[derive(Debug, Error)]
@@ -74,7 +77,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Bytes, EncodeError> {
 /// letters.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (version, body) = bytes.split_first().ok_or(DecodeError::Empty)?;
-    if *version != WIRE_VERSION {
+    if !(OLDEST_VERSION..=WIRE_VERSION).contains(version) {
         return Err(DecodeError::UnsupportedVersion { found: *version });
     }
     rmp_serde::from_slice(body).map_err(|source| DecodeError::Malformed {

@@ -97,6 +97,11 @@ uuid_id!(
     "workflow id"
 );
 uuid_id!(
+    /// One request to change an execution; the same request twice is one change.
+    RequestId,
+    "request id"
+);
+uuid_id!(
     /// One started process of AFU-9 (an orchestrator, a gateway); new at every start.
     InstanceId,
     "instance id"
@@ -107,6 +112,50 @@ impl ExecutionId {
     /// execution, without any time window.
     pub fn derived(key: &str) -> Self {
         Self(Uuid::new_v5(&DERIVED_EXECUTION_NAMESPACE, key.as_bytes()))
+    }
+
+    /// Whom an input concerns that is meant for a whole partition.
+    pub const NONE: Self = Self(Uuid::nil());
+
+    /// A new id that belongs to `partition`, so that an execution lives where its concurrency key
+    /// does and can still be found by its id alone. Takes as many draws as there are partitions, on
+    /// average.
+    pub fn new_in(partition: Partition, partitions: PartitionCount) -> Self {
+        loop {
+            let id = Self::new();
+            if partitions.of(id) == partition {
+                return id;
+            }
+        }
+    }
+
+    /// Like [`Self::derived`], in `partition`: the first of a series of ids derived from `key` that
+    /// belongs there.
+    pub fn derived_in(key: &str, partition: Partition, partitions: PartitionCount) -> Self {
+        let mut id = Self::derived(key);
+        let mut draw = 0_u32;
+        while partitions.of(id) != partition {
+            draw += 1;
+            id = Self::derived(&format!("{key}\u{0}{draw}"));
+        }
+        id
+    }
+
+    /// A new id for an execution with this concurrency key, if it has one.
+    pub fn new_for(key: Option<&str>, partitions: PartitionCount) -> Self {
+        match key {
+            Some(key) => Self::new_in(partitions.of_key(key), partitions),
+            None => Self::new(),
+        }
+    }
+
+    /// The id that belongs to `name` for ever, for an execution with this concurrency key, if it has
+    /// one.
+    pub fn derived_for(name: &str, key: Option<&str>, partitions: PartitionCount) -> Self {
+        match key {
+            Some(key) => Self::derived_in(name, partitions.of_key(key), partitions),
+            None => Self::derived(name),
+        }
     }
 
     /// 64 well-mixed bits of the id, for partitioning and for jitter.
@@ -159,6 +208,11 @@ impl PartitionCount {
         (0..self.0).map(Partition)
     }
 
+    /// The partition in which executions with the concurrency key `key` meet.
+    pub fn of_key(self, key: &str) -> Partition {
+        self.of(ExecutionId::derived(key))
+    }
+
     /// The partition that owns `execution`.
     pub fn of(self, execution: ExecutionId) -> Partition {
         let slot = execution.hash64() % u64::from(self.0);
@@ -200,18 +254,29 @@ pub struct JobId {
     pub step: u32,
     /// Attempt number, from 1.
     pub attempt: u32,
+    /// Position of the item, from 0, where the step runs once for each item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
 }
 
 impl JobId {
-    /// The key under which all attempts at the same step are one effect for the outside world.
+    /// The key under which all attempts at the same step and item are one effect for the outside
+    /// world.
     pub fn idempotency_key(&self) -> String {
-        format!("{}.{}", self.execution, self.step)
+        match self.item {
+            None => format!("{}.{}", self.execution, self.step),
+            Some(item) => format!("{}.{}-{item}", self.execution, self.step),
+        }
     }
 }
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.execution, self.step, self.attempt)
+        write!(f, "{}.{}", self.execution, self.step)?;
+        if let Some(item) = self.item {
+            write!(f, "-{item}")?;
+        }
+        write!(f, ".{}", self.attempt)
     }
 }
 
@@ -299,6 +364,13 @@ token_id!(
     /// One worker process; names it in heartbeats, attempts and `explain`.
     WorkerId,
     "worker id",
+    64
+);
+token_id!(
+    /// A schedule of a workflow. Derived from when it is due, so that it outlives new versions of the
+    /// definition.
+    ScheduleId,
+    "schedule id",
     64
 );
 

@@ -22,7 +22,7 @@ pub use artifact::ArtifactRef;
 pub use error::{ErrorClass, StepError};
 pub use id::{
     DefinitionHash, DeliveryId, ExecutionId, InstanceId, JobId, Partition, PartitionCount,
-    ToolName, WorkerId, WorkerKind, WorkflowId,
+    RequestId, ScheduleId, ToolName, WorkerId, WorkerKind, WorkflowId,
 };
 pub use subject::Lane;
 pub use time::Timestamp;

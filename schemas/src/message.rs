@@ -4,6 +4,7 @@
 //! renamed or given another meaning; enums are externally tagged; nothing is flattened or untagged
 //! (such types give useless errors). `schemas/tests/golden` pins the bytes.
 
+pub mod control;
 pub mod dead_letter;
 pub mod definition;
 pub mod heartbeat;
@@ -13,17 +14,18 @@ pub mod input;
 pub mod job;
 pub mod query;
 
+pub use control::{Control, ControlAction, ControlOutcome, ControlRecord, HoldScope};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use definition::{DefinitionRecord, WorkflowRef};
 pub use heartbeat::{DependencyCheck, DependencyStatus, Heartbeat};
 pub use history::{
     AttemptRecord, ExecutionEnded, ExecutionStarted, HistoryBatch, HistoryEvent, HistoryKind,
-    StepEnded,
+    StatusChanged, StepEnded,
 };
 pub use inbox::{InboxBody, InboxDelivery};
 pub use input::{
-    Cancel, Input, InputEnvelope, InputKind, JobResult, Outcome, Repository, Start, Trigger,
-    TriggerKind,
+    Cancel, ChildEnded, ChildResolved, ChildStart, Input, InputEnvelope, InputKind, JobResult,
+    KeptStep, Outcome, Parent, Repository, Rerun, Start, Trigger, TriggerKind,
 };
 pub use job::{CancelNotice, Job, JobEnvelope};
-pub use query::{Query, QueryReply};
+pub use query::{Query, QueryReply, WorkQuery, WorkReply};

@@ -107,6 +107,14 @@ pub fn query(partition: Partition) -> String {
     format!("afu9.query.{partition}")
 }
 
+/// Where somebody waits to hear what came of a wish (core NATS).
+pub fn answer(request: &str) -> String {
+    format!("afu9.answer.{}", token(request))
+}
+
+/// Questions to every worker about what it runs (core NATS; those that run none of it say nothing).
+pub const WORK_QUERY: &str = "afu9.workquery";
+
 /// Notices to workers that an execution was cancelled (core NATS; losing one costs only work).
 pub const CANCEL: &str = "afu9.cancel";
 

@@ -44,6 +44,12 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
+    /// Reads an RFC 3339 instant; `None` if `text` is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let instant = DateTime::parse_from_rfc3339(text).ok()?;
+        Some(Self(instant.timestamp_micros()))
+    }
+
     /// The calendar form, for people and databases. Instants outside chrono's range become the
     /// epoch: they can only come from a corrupt message.
     pub fn to_datetime(self) -> DateTime<Utc> {

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-pub use kind::{KindProfile, kind_profile, kinds};
+pub use kind::{KindProfile, kind_index, kind_profile, kinds};
 
 use crate::id::ToolName;
 

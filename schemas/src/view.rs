@@ -4,9 +4,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::definition::Decision;
 use crate::error::StepError;
-use crate::id::{ExecutionId, ToolName, WorkflowId};
+use crate::id::{ExecutionId, JobId, ToolName, WorkerId, WorkerKind, WorkflowId};
+use crate::message::control::HoldScope;
 use crate::message::history::AttemptRecord;
+use crate::message::input::Parent;
+use crate::subject::Lane;
 use crate::time::Timestamp;
 
 /// The status of an execution.
@@ -28,7 +32,8 @@ pub enum ExecutionStatus {
 }
 
 impl ExecutionStatus {
-    /// Whether the execution has ended. A terminal status never changes.
+    /// Whether the execution has ended. A terminal status never changes by itself; only a failed
+    /// execution can be retried by hand.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
@@ -128,8 +133,24 @@ pub struct ExecutionView {
     /// `owner/name` of its repository.
     #[serde(default)]
     pub repository: Option<String>,
-    /// Its steps, in the order of the definition.
+    /// Its steps, in the order of the definition; compensations and `onFailure` steps that were
+    /// reached come behind.
     pub steps: Vec<StepView>,
+    /// Who paused it.
+    #[serde(default)]
+    pub paused: Option<PauseView>,
+    /// What it contends for.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The step that runs it.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    /// The execution it repeats.
+    #[serde(default)]
+    pub rerun_of: Option<ExecutionId>,
+    /// Signals that came and were not waited for yet.
+    #[serde(default)]
+    pub signals: u32,
     /// Inputs and outputs were left out because the answer would not have fitted into a message.
     #[serde(default)]
     pub truncated: bool,
@@ -165,7 +186,272 @@ pub struct StepView {
     /// Every attempt so far.
     #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
-    /// When its next attempt is due.
+    /// When its next attempt is due, or its wait ends.
     #[serde(default)]
     pub waiting_until: Option<Timestamp>,
+    /// Position of the item; none for the step as a whole.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// What it is for.
+    #[serde(default)]
+    pub role: StepRole,
+    /// What it does.
+    #[serde(default)]
+    pub action: StepAction,
+    /// Its items, where it runs once for each.
+    #[serde(default)]
+    pub items: Option<ItemsView>,
+    /// Who decided what.
+    #[serde(default)]
+    pub decisions: Vec<DecisionView>,
+    /// What deciders are told.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// The execution it runs.
+    #[serde(default)]
+    pub child: Option<ExecutionId>,
+}
+
+/// What a step is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepRole {
+    /// It is part of the work.
+    #[default]
+    Main,
+    /// It undoes another step.
+    Compensation,
+    /// It runs because the execution failed.
+    OnFailure,
+}
+
+impl StepRole {
+    /// The name in the API and in Postgres.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Compensation => "compensation",
+            Self::OnFailure => "on_failure",
+        }
+    }
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepAction {
+    /// It runs a tool.
+    #[default]
+    Tool,
+    /// It lets people decide.
+    Approval,
+    /// It waits for a signal.
+    WaitFor,
+    /// It waits for an instant.
+    Sleep,
+    /// It runs another workflow.
+    Workflow,
+}
+
+impl StepAction {
+    /// The name in the API and in Postgres.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Approval => "approval",
+            Self::WaitFor => "wait_for",
+            Self::Sleep => "sleep",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
+/// The items of a step in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemsView {
+    /// How many there are.
+    pub total: u32,
+    /// How many have ended well.
+    pub completed: u32,
+    /// How many have failed.
+    pub failed: u32,
+    /// How many are in progress.
+    pub in_progress: u32,
+}
+
+/// What one person decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionView {
+    /// Who.
+    pub by: String,
+    /// What.
+    pub decision: Decision,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Who paused, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseView {
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is held, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// What.
+    pub scope: HoldScope,
+    /// By whom.
+    pub pause: PauseView,
+}
+
+/// Why an execution is where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExplainView {
+    /// What the list shows of it.
+    pub summary: ExecutionSummary,
+    /// Why it ended as it did, if it ended badly.
+    #[serde(default)]
+    pub error: Option<StepError>,
+    /// Everything it waits for. Empty only if it has ended.
+    pub causes: Vec<CauseView>,
+    /// Causes that were left out because there are many of the same sort.
+    #[serde(default)]
+    pub more: u32,
+}
+
+/// One thing an execution waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CauseView {
+    /// The step that waits; none where the whole execution does.
+    #[serde(default)]
+    pub step: Option<String>,
+    /// Position of the item.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// What it waits for.
+    pub cause: Cause,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A worker runs the job.
+    Running {
+        /// Which job.
+        job: JobId,
+        /// Its tool.
+        tool: ToolName,
+        /// The worker, if one says so.
+        worker: Option<WorkerId>,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The job waits for a free worker.
+    Worker {
+        /// Which job; none while the orchestrator still holds it back.
+        job: Option<JobId>,
+        /// The kind of worker.
+        kind: WorkerKind,
+        /// The queue.
+        lane: Lane,
+        /// How many workers of the kind are live, where that is known.
+        live: Option<u32>,
+        /// How many jobs are ahead at most, where that is known.
+        ahead: Option<u64>,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The concurrency key is taken.
+    Key {
+        /// The key.
+        key: String,
+        /// Who has it.
+        held_by: Vec<ExecutionId>,
+        /// How many wait before this one.
+        ahead: u32,
+    },
+    /// The rate limit of the key is used up.
+    RateLimit {
+        /// The key.
+        key: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It shall be quiet for a while first.
+    Debounce {
+        /// The key.
+        key: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// An instant.
+    Timer {
+        /// Which.
+        until: Timestamp,
+    },
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: String,
+        /// Until when.
+        until: Option<Timestamp>,
+    },
+    /// People.
+    Approval {
+        /// What their token must be allowed to do.
+        scope: String,
+        /// How many must approve.
+        required: u32,
+        /// How many have.
+        approved: u32,
+        /// Until when.
+        until: Option<Timestamp>,
+    },
+    /// Another execution.
+    Child {
+        /// Which; none while its workflow is being looked up.
+        execution: Option<ExecutionId>,
+        /// Its workflow.
+        workflow: String,
+    },
+    /// The next attempt.
+    Retry {
+        /// Its number.
+        attempt: u32,
+        /// How many there may be.
+        of: u32,
+        /// When.
+        at: Timestamp,
+        /// Why it is needed.
+        error: StepError,
+    },
+    /// Somebody paused it.
+    Paused {
+        /// What is held; none where it is this execution.
+        scope: Option<HoldScope>,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: Option<String>,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It failed for good, and the job is a dead letter that can be retried.
+    DeadLettered {
+        /// Which job.
+        job: Option<JobId>,
+        /// Why.
+        error: StepError,
+    },
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
-use afu9_schemas::message::DependencyCheck;
+use afu9_schemas::message::{DependencyCheck, WorkReply};
 use afu9_schemas::tool::kind_profile;
 use afu9_schemas::{Lane, WorkerId};
 use futures::StreamExt;
@@ -31,6 +31,9 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(25);
 
 /// Of the slots, one in this many is kept for the interactive lane.
 const INTERACTIVE_SHARE: usize = 4;
+
+/// Pause before the worker listens to questions again after it could not.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What can be set about a worker.
 #[derive(Debug, Clone)]
@@ -150,11 +153,13 @@ impl Worker {
                 loop {
                     tokio::select! {
                         () = side.cancelled() => return,
-                        Some(execution) = cancels.next() => in_flight.cancel(execution),
+                        Some(notice) = cancels.next() => in_flight.cancel(notice),
                     }
                 }
             }
         });
+
+        side_tasks.spawn(answer_questions(shared.clone(), side.clone()));
 
         let interactive = (slots / INTERACTIVE_SHARE).max(1);
         let mut lanes = JoinSet::new();
@@ -177,6 +182,29 @@ impl Worker {
         writing.finished().await;
         self.broker.flush().await?;
         Ok(())
+    }
+}
+
+/// Tells whoever asks which jobs this worker runs, until `end`.
+async fn answer_questions(shared: Shared, end: CancellationToken) {
+    let answering = async {
+        loop {
+            let answered = shared.broker.answer_work_queries(|query| {
+                let running = shared.in_flight.running(&query.jobs);
+                (!running.is_empty()).then(|| WorkReply {
+                    worker: shared.config.worker.clone(),
+                    running,
+                })
+            });
+            if let Err(error) = answered.await {
+                tracing::debug!(%error, "questions not readable, trying again");
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = end.cancelled() => {}
+        () = answering => {}
     }
 }
 

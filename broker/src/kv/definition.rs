@@ -60,6 +60,8 @@ impl DefinitionStore {
                     // workflow id.
                     self.put_by_hash(newest).await?;
                 }
+                // Whoever stored it may have died before this.
+                self.put_version(newest).await?;
                 return Ok(Applied {
                     record: newest.clone(),
                     created: false,
@@ -87,6 +89,7 @@ impl DefinitionStore {
             self.put_by_hash(&record).await?;
             match swap(&self.store, &key, payload, revision.unwrap_or(0)).await? {
                 Swap::Stored(_) => {
+                    self.put_version(&record).await?;
                     return Ok(Applied {
                         record,
                         created: true,
@@ -126,6 +129,34 @@ impl DefinitionStore {
             .map(|(record, _)| record))
     }
 
+    /// Version `version` of a workflow.
+    ///
+    /// # Errors
+    /// When the server does not answer or the record cannot be read.
+    pub async fn version(
+        &self,
+        name: &str,
+        version: u32,
+    ) -> Result<Option<DefinitionRecord>, RequestError> {
+        let found = self.read(&version_key(name, version)).await?;
+        if let Some((record, _)) = found {
+            return Ok(Some(record));
+        }
+        let newest = self.newest(name).await?;
+        Ok(newest.filter(|newest| newest.workflow.version == version))
+    }
+
+    async fn put_version(&self, record: &DefinitionRecord) -> Result<(), RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("storing a version", error);
+        let payload = codec::encode(record).map_err(|error| failed(error.into()))?;
+        let key = version_key(&record.workflow.name, record.workflow.version);
+        self.store
+            .put(key, payload)
+            .await
+            .map_err(|error| failed(error.into()))?;
+        Ok(())
+    }
+
     /// The newest version of every workflow, by name.
     ///
     /// # Errors
@@ -147,6 +178,19 @@ impl DefinitionStore {
         }
         records.sort_by(|a, b| a.workflow.name.cmp(&b.workflow.name));
         Ok(records)
+    }
+
+    /// The newest version of every workflow, and then each that replaces one, for ever.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn follow(&self) -> Result<DefinitionWatch, RequestError> {
+        let watch = self
+            .store
+            .watch_with_history("name.>")
+            .await
+            .map_err(|error| RequestError::new("watching definitions", error))?;
+        Ok(DefinitionWatch { watch })
     }
 
     async fn put_by_hash(&self, record: &DefinitionRecord) -> Result<(), RequestError> {
@@ -173,6 +217,48 @@ impl DefinitionStore {
         };
         let record = codec::decode(&entry.value).map_err(|error| failed(error.into()))?;
         Ok(Some((record, entry.revision)))
+    }
+}
+
+fn version_key(name: &str, version: u32) -> String {
+    format!("version.{name}.{version}")
+}
+
+/// Tells every newest version, and every change of one.
+pub struct DefinitionWatch {
+    watch: kv::Watch,
+}
+
+impl std::fmt::Debug for DefinitionWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DefinitionWatch").finish_non_exhaustive()
+    }
+}
+
+impl DefinitionWatch {
+    /// Waits for the next one.
+    ///
+    /// Cancel safety: safe.
+    ///
+    /// # Errors
+    /// When the server does not answer any more: watch anew.
+    pub async fn next(&mut self) -> Result<DefinitionRecord, RequestError> {
+        loop {
+            let entry = match self.watch.next().await {
+                Some(Ok(entry)) => entry,
+                Some(Err(error)) => return Err(RequestError::new("watching definitions", error)),
+                None => return Err(RequestError::new("watching definitions", "the watch ended")),
+            };
+            if entry.operation != kv::Operation::Put {
+                continue;
+            }
+            match codec::decode(&entry.value) {
+                Ok(record) => return Ok(record),
+                Err(error) => {
+                    tracing::warn!(key = entry.key, %error, "definition not readable, passed over");
+                }
+            }
+        }
     }
 }
 

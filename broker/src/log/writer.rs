@@ -7,7 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use afu9_schemas::message::{Input, InputEnvelope};
+use afu9_schemas::artifact::json_size;
+use afu9_schemas::message::{
+    Control, ControlAction, Input, InputEnvelope, InputKind, Outcome, Start,
+};
 use afu9_schemas::{InstanceId, Partition, codec, subject};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{mpsc, oneshot};
@@ -171,14 +174,12 @@ fn push(
 
 /// Roughly how many bytes a submission takes.
 fn weight(submission: &Submission) -> usize {
-    use afu9_schemas::artifact::json_size;
-    use afu9_schemas::message::{InputKind, Outcome};
     submission
         .inputs
         .iter()
         .map(|input| {
             200 + match &input.kind {
-                InputKind::Start(start) => json_size(&start.input) + 200,
+                InputKind::Start(start) => start_weight(start),
                 InputKind::JobResult(result) => match &result.outcome {
                     Outcome::Done(output) => json_size(output),
                     Outcome::Failed { error, .. } => {
@@ -187,9 +188,29 @@ fn weight(submission: &Submission) -> usize {
                 },
                 InputKind::Cancel(cancel) => cancel.reason.as_ref().map_or(0, String::len),
                 InputKind::Wake { .. } => 0,
+                InputKind::Control(control) => control_weight(control),
+                InputKind::ChildResolved(found) => found
+                    .child
+                    .as_ref()
+                    .map_or(0, |child| json_size(&child.start.input) + 400),
+                InputKind::ChildEnded(ended) => ended.output.as_ref().map_or(0, json_size) + 200,
             }
         })
         .sum()
+}
+
+fn start_weight(start: &Start) -> usize {
+    let kept = start.rerun.iter().flat_map(|rerun| &rerun.kept);
+    let outputs = kept.filter_map(|step| step.output.as_ref()).map(json_size);
+    200 + json_size(&start.input) + outputs.sum::<usize>()
+}
+
+fn control_weight(control: &Control) -> usize {
+    200 + match &control.action {
+        ControlAction::Signal { payload, .. } => json_size(payload),
+        ControlAction::Retry { params, .. } => params.as_ref().map_or(0, json_size),
+        _ => 0,
+    }
 }
 
 async fn write(

@@ -25,6 +25,7 @@ fn batch(number: u32) -> HistoryBatch {
         steps_completed: 0,
         steps_failed: 0,
         steps_skipped: 0,
+        steps_compensated: 0,
         stale_results: 0,
     };
     HistoryBatch {

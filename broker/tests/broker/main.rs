@@ -17,6 +17,7 @@ mod log;
 mod log_faults;
 mod presence;
 mod publish;
+mod schedules;
 mod topology;
 mod work;
 mod work_faults;

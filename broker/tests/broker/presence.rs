@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use afu9_schemas::message::{Heartbeat, Query, QueryReply};
+use afu9_schemas::message::{CancelNotice, Heartbeat, Query, QueryReply};
 use afu9_schemas::{ExecutionId, Partition, Timestamp, WorkerId};
 use anyhow::Result;
 use futures::StreamExt;
@@ -36,18 +36,21 @@ async fn heartbeats_and_cancellations_reach_whoever_listens() -> Result<()> {
     let mut cancels = pin!(listener.cancels().await?);
     // An answer means that the server has seen the subscriptions before it.
     listener.check().await?;
-    let execution = ExecutionId::new();
+    let notice = CancelNotice {
+        execution: ExecutionId::new(),
+        before: Some(Timestamp::from_micros(7)),
+    };
     for finished in 1..=2 {
         speaker.publish_heartbeat(&heartbeat(finished)).await?;
     }
-    speaker.publish_cancel(execution).await?;
+    speaker.publish_cancel(notice).await?;
     for finished in 1..=2 {
         let heard = within("a heartbeat", heartbeats.next()).await?;
         assert_eq!(heard, Some(heartbeat(finished)));
     }
     assert_eq!(
         within("the cancellation", cancels.next()).await?,
-        Some(execution)
+        Some(notice)
     );
     Ok(())
 }

@@ -10,8 +10,8 @@ use futures::TryStreamExt;
 
 use crate::world::World;
 
-/// One of each: five streams, a work queue, four buckets and the artifacts.
-const EVERYTHING: usize = 11;
+/// One of each: five streams, a work queue, five buckets and the artifacts.
+const EVERYTHING: usize = 12;
 
 fn partitions(world: &World, count: u16) -> Result<Config> {
     Ok(Config {

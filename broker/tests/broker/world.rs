@@ -215,6 +215,7 @@ pub(crate) fn job(execution: &str, lane: Lane) -> Job {
         id: JobId {
             execution: ExecutionId::derived(execution),
             step: 0,
+            item: None,
             attempt: 1,
         },
         partition: Partition::new(0),

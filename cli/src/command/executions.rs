@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::control;
 use crate::arguments::Executions;
 use crate::client::Client;
 use crate::output::{Output, Tone};
@@ -16,14 +17,11 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let client = Client::new(&settings.api)?;
     match command {
-        Executions::Ls {
-            status,
-            workflow,
-            limit,
-        } => {
+        Executions::Ls { filter, limit } => {
             let mut query = vec![("limit", limit.to_string())];
-            query.extend(status.map(|status| ("status", status)));
-            query.extend(workflow.map(|workflow| ("workflow", workflow)));
+            query.extend(filter.status.map(|status| ("status", status)));
+            query.extend(filter.workflow.map(|workflow| ("workflow", workflow)));
+            query.extend(filter.key.map(|key| ("key", key)));
             let found = client.get_with("/api/executions", &query).await?;
             output.json(&found);
             list(&found, output);
@@ -33,12 +31,7 @@ pub(crate) async fn run(
             output.json(&found);
             show(&found, output);
         }
-        Executions::Cancel { id, reason } => {
-            let path = format!("/api/executions/{id}/cancel");
-            let answer = client.post(&path, &json!({ "reason": reason })).await?;
-            output.json(&answer);
-            output.text(format!("{id}: cancellation accepted"));
-        }
+        wish => return control::run(wish, &client, output).await,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -112,6 +105,7 @@ pub(crate) fn step_line(step: &Value, output: Output) -> String {
     let (sign, tone) = match status {
         "completed" => ("✓", Tone::Good),
         "failed" => ("✗", Tone::Bad),
+        "compensated" => ("↩", Tone::Quiet),
         "skipped" => ("-", Tone::Quiet),
         _ => ("…", Tone::Waiting),
     };
@@ -122,6 +116,13 @@ pub(crate) fn step_line(step: &Value, output: Output) -> String {
         status,
         duration(&step["durationMs"]),
     );
+    let items = &step["items"];
+    if items.is_object() {
+        line.push_str(&format!(
+            "  {}/{} items",
+            items["completed"], items["total"]
+        ));
+    }
     let retries = step["retryCount"].as_u64().unwrap_or(0);
     if retries > 0 {
         line.push_str(&format!("  {retries} retries"));

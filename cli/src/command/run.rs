@@ -120,7 +120,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
 }
 
 /// The input from the command line: later values replace earlier ones.
-fn input(arguments: &[String]) -> anyhow::Result<Value> {
+pub(crate) fn input(arguments: &[String]) -> anyhow::Result<Value> {
     let mut input = Map::new();
     for argument in arguments {
         if let Some(file) = argument.strip_prefix('@') {

@@ -28,6 +28,28 @@ pub(crate) async fn run(
             let client = Client::new(&settings()?.api)?;
             list(&client, output).await
         }
+        Workflows::Versions { name } => {
+            let client = Client::new(&settings()?.api)?;
+            versions(&name, &client, output).await
+        }
+        Workflows::Diff { name, from, to } => {
+            let client = Client::new(&settings()?.api)?;
+            diff(&name, from, to, &client, output).await
+        }
+        Workflows::Replay {
+            file,
+            workflow,
+            execution,
+            limit,
+        } => {
+            let client = Client::new(&settings()?.api)?;
+            let wanted = super::replay::Wanted {
+                workflow,
+                execution,
+                limit,
+            };
+            super::replay::run(&file, wanted, &client, output).await
+        }
     }
 }
 
@@ -146,5 +168,63 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<ExitCode> {
         &["NAME", "VERSION", "ENABLED", "LAST RUN", "DESCRIPTION"],
         &rows,
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn versions(name: &str, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/workflows/{name}/versions");
+    let found = client.get(&path).await?;
+    output.json(&found);
+    let rows: Vec<Vec<String>> = found["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|version| {
+            let text = |key: &str| version[key].as_str().unwrap_or("-").to_owned();
+            let hash: String = text("hash").chars().take(12).collect();
+            vec![
+                version["version"].to_string(),
+                hash,
+                text("appliedAt"),
+                text("appliedBy"),
+            ]
+        })
+        .collect();
+    output.table(&["VERSION", "HASH", "APPLIED", "BY"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn diff(
+    name: &str,
+    from: Option<u32>,
+    to: Option<u32>,
+    client: &Client,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let mut query = Vec::new();
+    query.extend(from.map(|from| ("from", from.to_string())));
+    query.extend(to.map(|to| ("to", to.to_string())));
+    let path = format!("/api/workflows/{name}/diff");
+    let found = client.get_with(&path, &query).await?;
+    output.json(&found);
+    let changes = found["changes"].as_array().map_or(&[][..], Vec::as_slice);
+    if changes.is_empty() {
+        output.text("no difference");
+    }
+    for change in changes {
+        let path = change["path"].as_str().unwrap_or_default();
+        let (sign, tone) = match change["op"].as_str() {
+            Some("added") => ("+", Tone::Good),
+            Some("removed") => ("-", Tone::Bad),
+            _ => ("~", Tone::Waiting),
+        };
+        let side = |key: &str| change.get(key).filter(|value| !value.is_null());
+        let values = match (side("old"), side("new")) {
+            (Some(before), Some(after)) => format!("{before} → {after}"),
+            (Some(value), None) | (None, Some(value)) => value.to_string(),
+            (None, None) => String::new(),
+        };
+        output.text(format!("{} {path}  {values}", output.paint(tone, sign)));
+    }
     Ok(ExitCode::SUCCESS)
 }

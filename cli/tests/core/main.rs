@@ -1,6 +1,12 @@
 //! The core on a real nats-server: orchestrators and test workers in this process, inputs through
 //! the log, outcomes read from history.
 
+mod children;
+mod docs;
+mod items;
+mod keys;
+mod schedules;
+mod wishes;
 mod world;
 
 use std::time::Duration;
@@ -10,7 +16,7 @@ use afu9_broker::kv::Swap;
 use afu9_broker::publish::Outgoing;
 use afu9_schemas::message::history::HistoryKind;
 use afu9_schemas::message::{Cancel, InputKind};
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::view::{ExecutionStatus, ExecutionView, StepStatus};
 use afu9_schemas::{InstanceId, Partition};
 use anyhow::Result;
 use bytes::Bytes;
@@ -228,7 +234,9 @@ async fn killed_nats_server(durability: Durability) -> Result<()> {
         ))
         .await?;
     let mut ids = world.start_many(&workflow, json!({}), 100).await?;
-    world.wait_until_running(ids[99]).await?;
+    let past_the_first = |view: &ExecutionView| view.steps[0].status == StepStatus::Completed;
+    let what = "past its first step";
+    world.view_when(ids[99], what, past_the_first).await?;
     assert!(
         world.ended() < 100,
         "the server must be killed in the middle"

@@ -1,5 +1,13 @@
 //! What the tests of the core share: a nats-server of their own, roles in this process, and all
 //! history as it is published.
+//!
+//! `record` keeps the history, `look` asks what is and waits for it, `wish` asks for changes, and
+//! `probe` is a worker that notes when it runs what.
+
+mod look;
+mod probe;
+mod record;
+mod wish;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -7,32 +15,45 @@ use std::time::Duration;
 
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Auth, Broker, Config, Durability, Replicas};
+use afu9_engine::Workflow;
+use afu9_engine::submit::{self, SubmitError};
 use afu9_orchestrator::{Orchestrator, Stats, StatsSnapshot};
 use afu9_schemas::definition::ReadOptions;
-use afu9_schemas::message::history::{ExecutionEnded, HistoryKind, StepEnded};
-use afu9_schemas::message::{
-    HistoryEvent, Input, InputKind, Query, QueryReply, Start, Trigger, TriggerKind, WorkflowRef,
+use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind, WorkflowRef};
+use afu9_schemas::{
+    DefinitionHash, ExecutionId, Lane, Partition, PartitionCount, Timestamp, WorkerId, WorkerKind,
 };
-use afu9_schemas::view::StepStatus;
-use afu9_schemas::{ExecutionId, Lane, PartitionCount, Timestamp, WorkerId, WorkerKind};
 use afu9_servers::fixture::{self, ServerFixture};
 use afu9_workers::runtime;
-use anyhow::{Context, Result, bail};
+use afu9_workers::tool::Toolbox;
+use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use probe::Probe;
+use record::Record;
+pub(crate) use wish::wish;
+
 /// Far longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a wait sleeps before it asks again.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Inputs that are handed to the writer together.
+const SUBMITTED_AT_ONCE: usize = 256;
 
 pub(crate) struct World {
     nats: ServerFixture,
     durability: Durability,
     broker: Broker,
     writer: LogWriter,
-    events: Arc<Mutex<Vec<HistoryEvent>>>,
+    /// What was applied, compiled.
+    workflows: Mutex<HashMap<DefinitionHash, Arc<Workflow>>>,
+    record: Record,
     tracker: TaskTracker,
     end: CancellationToken,
 }
@@ -84,44 +105,23 @@ impl World {
         let mut broker = Broker::connect(config(&nats.url, durability)).await?;
         broker.ensure_topology().await?;
         let (writer, _writing) = LogWriter::start(broker.clone());
-        let events = Arc::new(Mutex::new(Vec::new()));
+        let record = Record::default();
         let tracker = TaskTracker::new();
         let end = CancellationToken::new();
-        let mut history = broker.observe_history().await?;
-        tracker.spawn({
-            let (events, end) = (Arc::clone(&events), end.clone());
-            let broker = broker.clone();
-            async move {
-                let mut last = 0;
-                loop {
-                    let batch = tokio::select! {
-                        batch = history.next_batch(256) => batch,
-                        () = end.cancelled() => return,
-                    };
-                    let Ok(batch) = batch else {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        if let Ok(reopened) = broker.observe_history().await {
-                            history = reopened;
-                        }
-                        continue;
-                    };
-                    for message in batch {
-                        if message.stream_sequence <= last {
-                            continue;
-                        }
-                        last = message.stream_sequence;
-                        let decoded = message.decode().expect("our own history");
-                        events.lock().expect("not poisoned").extend(decoded.events);
-                    }
-                }
-            }
-        });
+        let history = broker.observe_history().await?;
+        tracker.spawn(record::keep(
+            record.clone(),
+            broker.clone(),
+            history,
+            end.clone(),
+        ));
         Ok(Self {
             nats,
             durability,
             broker,
             writer,
-            events,
+            workflows: Mutex::default(),
+            record,
             tracker,
             end,
         })
@@ -148,7 +148,13 @@ impl World {
         Role { stop, task, stats }
     }
 
+    /// A worker of the test kind.
     pub(crate) fn worker(&self) -> Role {
+        self.worker_with(afu9_workers::test::toolbox())
+    }
+
+    /// A worker with these tools.
+    pub(crate) fn worker_with(&self, toolbox: Toolbox) -> Role {
         let stop = CancellationToken::new();
         let (url, durability, stopped) = (self.nats.url.clone(), self.durability, stop.clone());
         let task = self.tracker.spawn(async move {
@@ -159,7 +165,7 @@ impl World {
                 slots: None,
                 drain: Duration::from_secs(5),
             };
-            let worker = runtime::Worker::new(broker, afu9_workers::test::toolbox(), config);
+            let worker = runtime::Worker::new(broker, toolbox, config);
             worker.run(stopped).await?;
             Ok(())
         });
@@ -173,15 +179,53 @@ impl World {
     pub(crate) async fn apply(&self, source: &str) -> Result<WorkflowRef> {
         let compiled = afu9_engine::workflow::compile(source, ReadOptions::default())
             .map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
-        let name = &compiled.workflow.definition.name;
+        let name = compiled.workflow.definition.name.clone();
         let now = Timestamp::from_micros(0);
         let applied = self
             .broker
             .definitions()
             .await?
-            .apply(name, &compiled.value, "test", now)
+            .apply(&name, &compiled.value, "test", now)
             .await?;
-        Ok(applied.record.workflow)
+        let reference = applied.record.workflow;
+        self.workflows
+            .lock()
+            .expect("not poisoned")
+            .insert(reference.hash, Arc::new(compiled.workflow));
+        Ok(reference)
+    }
+
+    /// What was applied as `reference`.
+    pub(crate) fn workflow(&self, reference: &WorkflowRef) -> Arc<Workflow> {
+        let workflows = self.workflows.lock().expect("not poisoned");
+        Arc::clone(&workflows[&reference.hash])
+    }
+
+    /// A submission by `test`, with what the definition says about it filled in.
+    pub(crate) fn submission(
+        &self,
+        workflow: &WorkflowRef,
+        input: Value,
+    ) -> Result<Start, SubmitError> {
+        let mut start = Start {
+            workflow: workflow.clone(),
+            input,
+            repository: None,
+            trigger: Trigger {
+                kind: TriggerKind::Manual,
+                by: "test".to_owned(),
+                delivery: None,
+                depth: 0,
+            },
+            lane: Lane::Bulk,
+            traceparent: None,
+            key: None,
+            priority: 0,
+            parent: None,
+            rerun: None,
+        };
+        submit::prepare(&self.workflow(workflow), &mut start)?;
+        Ok(start)
     }
 
     pub(crate) async fn start_many(
@@ -190,153 +234,60 @@ impl World {
         input: Value,
         count: usize,
     ) -> Result<Vec<ExecutionId>> {
-        let mut ids = Vec::new();
-        for _ in 0..count {
-            let execution = ExecutionId::new();
-            let start = Start {
-                workflow: workflow.clone(),
-                input: input.clone(),
-                repository: None,
-                trigger: Trigger {
-                    kind: TriggerKind::Manual,
-                    by: "test".to_owned(),
-                    delivery: None,
-                },
-                lane: Lane::Bulk,
-                traceparent: None,
-            };
-            self.submit(execution, InputKind::Start(Box::new(start)))
-                .await?;
-            ids.push(execution);
-        }
-        Ok(ids)
+        let start = self.submission(workflow, input)?;
+        self.submit_starts(vec![start; count]).await
+    }
+
+    /// One execution.
+    pub(crate) async fn start_one(
+        &self,
+        workflow: &WorkflowRef,
+        input: Value,
+    ) -> Result<ExecutionId> {
+        let ids = self.start_many(workflow, input, 1).await?;
+        Ok(ids[0])
+    }
+
+    /// Stores submissions under new ids; those of one key in their order.
+    pub(crate) async fn submit_starts(&self, starts: Vec<Start>) -> Result<Vec<ExecutionId>> {
+        let partitions = self.broker.partitions();
+        let submitted = starts.into_iter().map(|start| {
+            let id = ExecutionId::new_for(start.key.as_deref(), partitions);
+            (id, InputKind::Start(Box::new(start)))
+        });
+        self.submit_all(submitted).await
     }
 
     pub(crate) async fn submit(&self, execution: ExecutionId, kind: InputKind) -> Result<()> {
-        self.writer.submit(Input { execution, kind }).await?;
+        self.submit_all([(execution, kind)]).await?;
         Ok(())
     }
 
-    pub(crate) fn events(&self) -> Vec<HistoryEvent> {
-        self.events.lock().expect("not poisoned").clone()
-    }
-
-    /// How many executions have ended.
-    pub(crate) fn ended(&self) -> usize {
-        let ended = |event: &&HistoryEvent| matches!(event.kind, HistoryKind::ExecutionEnded(_));
-        self.events
-            .lock()
-            .expect("not poisoned")
-            .iter()
-            .filter(ended)
-            .count()
-    }
-
-    pub(crate) async fn wait_for_ends(
+    /// Stores inputs, those of one partition in their order, and returns the executions they are
+    /// for.
+    pub(crate) async fn submit_all(
         &self,
-        ids: &[ExecutionId],
-    ) -> Result<HashMap<ExecutionId, ExecutionEnded>> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let ends: HashMap<ExecutionId, ExecutionEnded> = self
-                .events()
-                .into_iter()
-                .filter_map(|event| match event.kind {
-                    HistoryKind::ExecutionEnded(ended) => Some((event.execution?, *ended)),
-                    _ => None,
-                })
-                .collect();
-            let missing: Vec<_> = ids.iter().filter(|id| !ends.contains_key(id)).collect();
-            if missing.is_empty() {
-                return Ok(ends);
-            }
-            if Instant::now() > deadline {
-                let first = *missing[0];
-                let partition = self.broker.partitions().of(first);
-                let view = self
-                    .broker
-                    .ask(partition, &Query::Show { execution: first })
-                    .await?;
-                bail!(
-                    "{} of {} did not end, for example {view:?}",
-                    missing.len(),
-                    ids.len()
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        inputs: impl IntoIterator<Item = (ExecutionId, InputKind)>,
+    ) -> Result<Vec<ExecutionId>> {
+        let mut ids = Vec::new();
+        let mut by_partition: BTreeMap<Partition, Vec<Input>> = BTreeMap::new();
+        for (execution, kind) in inputs {
+            ids.push(execution);
+            let partition = self.broker.partitions().of(execution);
+            let inputs = by_partition.entry(partition).or_default();
+            inputs.push(Input { execution, kind });
         }
-    }
-
-    pub(crate) async fn wait_until_running(&self, id: ExecutionId) -> Result<()> {
-        let partition = self.broker.partitions().of(id);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(QueryReply::Execution(view)) = self
-                .broker
-                .ask(partition, &Query::Show { execution: id })
-                .await?
-                && view
-                    .steps
-                    .iter()
-                    .any(|step| step.status == StepStatus::Running)
-            {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("{id} does not run");
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    pub(crate) async fn wait_until_log_is_empty(&self, within: Duration) -> Result<()> {
-        let deadline = Instant::now() + within;
-        loop {
-            let held = self.broker.log_size().await?;
-            if held == 0 {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("the log still holds {held} messages");
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    pub(crate) fn step(&self, id: ExecutionId, name: &str) -> StepEnded {
-        self.events()
+        let writing = by_partition
             .into_iter()
-            .find_map(|event| match event.kind {
-                HistoryKind::StepEnded(step)
-                    if event.execution == Some(id) && step.name == name =>
-                {
-                    Some(*step)
+            .map(|(partition, inputs)| async move {
+                for chunk in inputs.chunks(SUBMITTED_AT_ONCE) {
+                    let stored = self.writer.submit_to(partition, chunk.to_vec()).await;
+                    stored.context("the log takes inputs")?;
                 }
-                _ => None,
-            })
-            .context(format!("step {name} of {id}"))
-            .expect("the step has ended")
-    }
-
-    /// Every execution's events are numbered from 1 without a gap; a number that comes twice (after
-    /// a replay) says the same thing twice.
-    pub(crate) fn assert_history_is_gapless(&self) {
-        let mut by_execution: BTreeMap<ExecutionId, BTreeMap<u32, HistoryEvent>> = BTreeMap::new();
-        for event in self.events() {
-            let Some(id) = event.execution else { continue };
-            let numbered = by_execution.entry(id).or_default();
-            match numbered.get(&event.number) {
-                Some(before) => assert_eq!(before.kind, event.kind, "{id}: {}", event.number),
-                None => {
-                    numbered.insert(event.number, event);
-                }
-            }
-        }
-        for (id, events) in by_execution {
-            let numbers: Vec<u32> = events.keys().copied().collect();
-            let expected: Vec<u32> = (1..=u32::try_from(numbers.len()).expect("few")).collect();
-            assert_eq!(numbers, expected, "{id}");
-        }
+                anyhow::Ok(())
+            });
+        try_join_all(writing).await?;
+        Ok(ids)
     }
 
     pub(crate) fn kill_and_restart_nats(&mut self) -> Result<()> {
@@ -362,7 +313,9 @@ fn config(url: &str, durability: Durability) -> Config {
         replicas: Replicas::One,
         durability,
         partitions: PartitionCount::new(4).expect("in range"),
-        kinds: vec![WorkerKind::new("test").expect("valid")],
+        kinds: ["test", "github"]
+            .map(|kind| WorkerKind::new(kind).expect("valid"))
+            .to_vec(),
         limits: afu9_broker::config::Limits::default(),
     }
 }

@@ -217,6 +217,13 @@ async fn what_runs_and_ran_is_listed_and_shown() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_finds_a_running_system_healthy() -> Result<()> {
     let mut desk = Desk::open().await?;
+    // The projector makes the tables, and nothing else waits for them.
+    let within = Duration::from_secs(30);
+    wait::until("a healthy system", within, async || {
+        let ended = desk.run(&["doctor"]).await?;
+        Ok((ended.code == Some(0)).then_some(()))
+    })
+    .await?;
     let answer = desk.json(&["doctor"]).await?;
     assert_eq!(answer["healthy"], true, "{answer}");
     let checks = answer["checks"].as_array().context("checks")?;

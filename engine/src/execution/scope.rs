@@ -3,27 +3,56 @@
 use std::borrow::Cow;
 
 use afu9_schemas::artifact::{MAX_INLINE_BYTES, json_size};
-use afu9_schemas::view::StepStatus;
+use afu9_schemas::message::Repository;
+use afu9_schemas::view::{StepRole, StepStatus};
 use serde_json::{Map, Value, json};
 
 use super::Execution;
 use crate::expression::Scope;
-use crate::workflow::Workflow;
+use crate::workflow::{Node, Workflow};
 
 /// What `${repo.default_branch}` is where the trigger did not know it: GitHub's own default, which
 /// history shows too.
 const DEFAULT_BRANCH: &str = "main";
 
-pub(super) struct ExecutionScope<'a> {
+/// The root `repo`.
+pub(crate) fn repo(repository: &Repository) -> Value {
+    let branch = repository
+        .default_branch
+        .as_deref()
+        .unwrap_or(DEFAULT_BRANCH);
+    json!({ "owner": repository.owner, "name": repository.name, "default_branch": branch })
+}
+
+/// The place of an expression.
+#[derive(Clone, Copy)]
+pub(super) struct NodeScope<'a> {
     execution: &'a Execution,
     workflow: &'a Workflow,
+    /// The node it belongs to; none for the execution's output, which sees every step.
+    node: Option<&'a Node>,
+    item: Option<(&'a Value, u32)>,
+    signal: Option<&'a Value>,
 }
 
 impl Execution {
-    pub(super) fn scope<'a>(&'a self, workflow: &'a Workflow) -> ExecutionScope<'a> {
-        ExecutionScope {
+    pub(super) fn scope<'a>(&'a self, workflow: &'a Workflow, node: u32) -> NodeScope<'a> {
+        NodeScope {
             execution: self,
             workflow,
+            node: Some(&workflow.nodes[node as usize]),
+            item: None,
+            signal: None,
+        }
+    }
+
+    pub(super) fn output_scope<'a>(&'a self, workflow: &'a Workflow) -> NodeScope<'a> {
+        NodeScope {
+            execution: self,
+            workflow,
+            node: None,
+            item: None,
+            signal: None,
         }
     }
 
@@ -32,15 +61,21 @@ impl Execution {
     pub(super) fn assigned_output(&self, workflow: &Workflow) -> Value {
         let mut output = Map::new();
         let mut bytes = 0;
-        for (step, state) in workflow.definition.steps.iter().zip(&self.steps) {
-            let (Some(name), Some(value)) = (&step.assign, &state.output) else {
+        for (node, state) in workflow.nodes.iter().zip(&self.steps).take(workflow.main) {
+            let (Some(name), Some(run)) = (&node.assign, &state.run) else {
                 continue;
+            };
+            // A completed step has an output; `null` is not told from none where states are stored.
+            let value = match &run.output {
+                Some(value) => value,
+                None if state.status == StepStatus::Completed => &Value::Null,
+                None => continue,
             };
             let size = json_size(value);
             if bytes + size > MAX_INLINE_BYTES {
                 output.insert(
                     name.clone(),
-                    json!({ "$omitted": { "step": step.name, "bytes": size } }),
+                    json!({ "$omitted": { "step": node.name, "bytes": size } }),
                 );
             } else {
                 bytes += size;
@@ -51,22 +86,106 @@ impl Execution {
     }
 }
 
-impl Scope for ExecutionScope<'_> {
+impl<'a> NodeScope<'a> {
+    pub(super) fn with_item(mut self, item: &'a Value, position: u32) -> Self {
+        self.item = Some((item, position));
+        self
+    }
+
+    pub(super) fn with_signal(mut self, payload: &'a Value) -> Self {
+        self.signal = Some(payload);
+        self
+    }
+
+    fn sees(&self, index: u32) -> bool {
+        match self.node {
+            Some(node) => node.sees(index),
+            None => (index as usize) < self.workflow.main,
+        }
+    }
+
+    fn assigned(&self, name: &str) -> Option<Cow<'a, Value>> {
+        let (execution, workflow) = (self.execution, self.workflow);
+        workflow
+            .numbered()
+            .rev()
+            .filter(|(index, node)| node.assign.as_deref() == Some(name) && self.sees(*index))
+            .find_map(|(index, _)| {
+                let state = execution.steps.get(index as usize)?;
+                let completed = state.status == StepStatus::Completed;
+                let run = state.run.as_ref().filter(|_| completed)?;
+                Some(
+                    run.output
+                        .as_ref()
+                        .map_or(Cow::Owned(Value::Null), Cow::Borrowed),
+                )
+            })
+    }
+
+    fn ended_steps(&self) -> Value {
+        let steps = self.workflow.numbered();
+        let ended = steps
+            .filter_map(|(index, node)| Some((node.name.clone(), self.ended_step(index, node)?)));
+        Value::Object(ended.collect())
+    }
+
+    /// What expressions see of a step that has ended and is ordered before theirs.
+    fn ended_step(&self, index: u32, node: &Node) -> Option<Value> {
+        let state = &self.execution.steps[index as usize];
+        let shown = state.status.is_terminal() && node.role != StepRole::Compensation;
+        if !shown || !self.sees(index) {
+            return None;
+        }
+        let mut entry = Map::new();
+        entry.insert("status".to_owned(), json!(state.status.as_str()));
+        if let Some(run) = &state.run {
+            let completed = state.status == StepStatus::Completed;
+            match &run.output {
+                Some(output) => entry.insert("output".to_owned(), output.clone()),
+                None if completed => entry.insert("output".to_owned(), Value::Null),
+                None => None,
+            };
+            if let Some(error) = &run.error {
+                let (code, message, class) = (&error.code, &error.message, error.class.as_str());
+                let error = json!({ "code": code, "message": message, "class": class });
+                entry.insert("error".to_owned(), error);
+            }
+        }
+        Some(Value::Object(entry))
+    }
+
+    fn failure(&self) -> Option<Value> {
+        let ending = self.execution.ending.as_ref()?;
+        let error = &ending.error;
+        Some(json!({
+            "status": ending.status.as_str(),
+            "step": ending.step,
+            "code": error.code,
+            "message": error.message,
+            "class": error.class.as_str(),
+        }))
+    }
+}
+
+impl Scope for NodeScope<'_> {
     fn root(&self, name: &str) -> Option<Cow<'_, Value>> {
         let execution = self.execution;
+        if let (Some((item, position)), Some(each)) =
+            (self.item, self.node.and_then(|node| node.for_each.as_ref()))
+        {
+            if name == each.alias {
+                return Some(Cow::Borrowed(item));
+            }
+            if name == each.index_alias {
+                return Some(Cow::Owned(json!(position)));
+            }
+        }
         match name {
             "input" => Some(Cow::Borrowed(&execution.input)),
-            "repo" => execution.repository.as_ref().map(|repository| {
-                let mut repo = Map::new();
-                repo.insert("owner".to_owned(), json!(repository.owner));
-                repo.insert("name".to_owned(), json!(repository.name));
-                let branch = repository
-                    .default_branch
-                    .as_deref()
-                    .unwrap_or(DEFAULT_BRANCH);
-                repo.insert("default_branch".to_owned(), json!(branch));
-                Cow::Owned(Value::Object(repo))
-            }),
+            "repo" => execution
+                .repository
+                .as_ref()
+                .map(|repository| Cow::Owned(repo(repository))),
             "execution" => Some(Cow::Owned(json!({
                 "id": execution.id,
                 "workflow": execution.workflow.name,
@@ -75,51 +194,22 @@ impl Scope for ExecutionScope<'_> {
                 "triggeredBy": execution.trigger.by,
             }))),
             "steps" => Some(Cow::Owned(self.ended_steps())),
+            "signal" => self.signal.map(Cow::Borrowed),
+            "failure" => self.failure().map(Cow::Owned),
             assigned => self.assigned(assigned),
         }
     }
-}
 
-impl<'a> ExecutionScope<'a> {
-    fn assigned(&self, name: &str) -> Option<Cow<'a, Value>> {
-        self.workflow
-            .definition
-            .steps
-            .iter()
-            .zip(&self.execution.steps)
-            .rev()
-            .filter(|(step, state)| {
-                step.assign.as_deref() == Some(name) && state.status == StepStatus::Completed
-            })
-            .find_map(|(_, state)| state.output.as_ref())
-            .map(Cow::Borrowed)
-    }
-
-    fn ended_steps(&self) -> Value {
-        let mut steps = Map::new();
-        for (step, state) in self
-            .workflow
-            .definition
-            .steps
-            .iter()
-            .zip(&self.execution.steps)
-        {
-            if !state.status.is_terminal() {
-                continue;
-            }
-            let mut entry = Map::new();
-            entry.insert("status".to_owned(), json!(state.status.as_str()));
-            if let Some(output) = &state.output {
-                entry.insert("output".to_owned(), output.clone());
-            }
-            if let Some(error) = &state.error {
-                entry.insert(
-                    "error".to_owned(),
-                    json!({ "code": error.code, "message": error.message }),
-                );
-            }
-            steps.insert(step.name.clone(), Value::Object(entry));
+    /// Of all steps only the one that is asked for: their outputs may be megabytes.
+    fn field(&self, root: &str, field: &str) -> Option<Cow<'_, Value>> {
+        if root == "steps" {
+            let index = self.workflow.step(field)?;
+            let node = &self.workflow.nodes[index as usize];
+            return self.ended_step(index, node).map(Cow::Owned);
         }
-        Value::Object(steps)
+        match self.root(root)? {
+            Cow::Borrowed(value) => value.get(field).map(Cow::Borrowed),
+            Cow::Owned(value) => value.get(field).cloned().map(Cow::Owned),
+        }
     }
 }

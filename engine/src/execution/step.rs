@@ -1,44 +1,109 @@
-//! The state of one step: its attempts, and what it waits for.
+//! The state of one step: whether it was reached, its attempts, its items, and what it waits for.
+//!
+//! A step that was not reached costs a few bytes: an execution that sleeps for a month keeps its
+//! later steps in memory all the while.
+
+use std::collections::BTreeMap;
 
 use afu9_schemas::message::history::AttemptRecord;
 use afu9_schemas::message::{JobResult, Outcome};
-use afu9_schemas::view::StepStatus;
-use afu9_schemas::{StepError, Timestamp};
-use serde::{Deserialize, Serialize};
+use afu9_schemas::view::{DecisionView, StepStatus};
+use afu9_schemas::{ExecutionId, StepError, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+use super::agenda::Agenda;
 
 /// The state of one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
     /// Its status.
+    #[serde(rename = "s")]
     pub status: StepStatus,
-    /// What it waits for, while it is in progress.
-    #[serde(default)]
-    pub wait: Option<Wait>,
+    /// Steps that need it must not run.
+    #[serde(rename = "b", default, skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
+    /// What is known of it since it was reached.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Box<Run>>,
+}
+
+impl Default for StepState {
+    fn default() -> Self {
+        Self {
+            status: StepStatus::Pending,
+            broken: false,
+            run: None,
+        }
+    }
+}
+
+/// A step since it was reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
     /// When it was reached.
-    #[serde(default)]
-    pub started_at: Option<Timestamp>,
+    pub started_at: Timestamp,
     /// When it ended.
     #[serde(default)]
     pub ended_at: Option<Timestamp>,
-    /// Its parameters, resolved once: every attempt gets the same.
+    /// Number of the history event of its end: tells in which order steps ended.
     #[serde(default)]
-    pub params: Option<Value>,
-    /// Its output.
-    #[serde(default)]
+    pub ended_as: u32,
+    /// Its output. One that is `null` is not none: expressions can see it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub output: Option<Value>,
     /// Its last error.
     #[serde(default)]
     pub error: Option<StepError>,
+    /// What runs.
+    pub body: Body,
+}
+
+/// A value that is there, even if it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// What runs in a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// Once.
+    One(Unit),
+    /// Once for each item.
+    Each(Box<Items>),
+}
+
+/// What is attempted until it succeeds or must not be attempted any more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    /// What it waits for, while it is in progress.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+    /// Its parameters, resolved once: every attempt gets the same.
+    #[serde(default)]
+    pub params: Option<Value>,
     /// Every attempt.
     #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
+    /// Attempts that do not count against the policy: those before it was retried by hand.
+    #[serde(default)]
+    pub spent: u32,
+    /// Who decided what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<DecisionView>,
 }
 
-/// What a step in progress waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a unit in progress waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
+    /// Its turn: the queue of its worker kind is full, or held.
+    Turn(Turn),
     /// The answer of a worker.
     Job {
         /// Until when.
@@ -49,34 +114,80 @@ pub enum Wait {
         /// That instant.
         at: Timestamp,
     },
+    /// The end of a sleep.
+    Timer {
+        /// That instant.
+        until: Timestamp,
+    },
+    /// A signal.
+    Signal {
+        /// Until when.
+        until: Option<Timestamp>,
+    },
+    /// People.
+    Approval {
+        /// Until when.
+        until: Option<Timestamp>,
+        /// What they are told.
+        message: Option<String>,
+    },
+    /// Another execution.
+    Child {
+        /// Which; none while its workflow is being looked up.
+        execution: Option<ExecutionId>,
+        /// Until when.
+        until: Option<Timestamp>,
+    },
 }
 
-impl Default for StepState {
-    fn default() -> Self {
-        Self {
-            status: StepStatus::Pending,
-            wait: None,
-            started_at: None,
-            ended_at: None,
-            params: None,
-            output: None,
-            error: None,
-            attempts: Vec::new(),
+/// A place in the queue before the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Its virtual time: how far its key had come when it joined.
+    pub tag: u64,
+    /// Among equal ones, the order in which they joined.
+    pub ticket: u64,
+    /// When it joined.
+    pub since: Timestamp,
+}
+
+impl Wait {
+    /// The instant at which it ends by itself.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Turn(_) => None,
+            Self::Job { deadline } => *deadline,
+            Self::Retry { at } => Some(*at),
+            Self::Timer { until } => Some(*until),
+            Self::Signal { until } | Self::Approval { until, .. } | Self::Child { until, .. } => {
+                *until
+            }
+        }
+    }
+
+    /// Moves the end of a wait for people or signals: a pause does not use up their time.
+    pub(super) fn postpone(&mut self, by: std::time::Duration) {
+        if let Self::Signal { until: Some(until) }
+        | Self::Approval {
+            until: Some(until), ..
+        } = self
+        {
+            *until = until.plus(by);
         }
     }
 }
 
-impl StepState {
+impl Unit {
     /// Number of the attempt in progress, or of the last one; 0 before the first.
     pub fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |attempt| attempt.attempt)
     }
 
-    pub(super) fn awaits(&self, attempt: u32) -> bool {
+    pub(super) fn awaits_job(&self, attempt: u32) -> bool {
         matches!(self.wait, Some(Wait::Job { .. })) && self.attempt() == attempt
     }
 
-    pub(super) fn begin_attempt(&mut self, now: Timestamp, deadline: Option<Timestamp>) {
+    pub(super) fn begin_attempt(&mut self, now: Timestamp) {
         self.attempts.push(AttemptRecord {
             attempt: self.attempt() + 1,
             dispatched_at: now,
@@ -85,8 +196,6 @@ impl StepState {
             ended_at: None,
             error: None,
         });
-        self.status = StepStatus::Running;
-        self.wait = Some(Wait::Job { deadline });
     }
 
     /// Notes who answered for the attempt in progress, and when.
@@ -101,14 +210,105 @@ impl StepState {
         }
     }
 
-    /// Notes that the attempt in progress failed. Without one, or after it ended, changes nothing.
-    pub(super) fn attempt_failed(&mut self, error: &StepError, now: Timestamp) {
-        if !matches!(self.wait, Some(Wait::Job { .. })) {
+    /// Notes that the attempt in progress ended without an answer.
+    pub(super) fn attempt_ended(&mut self, error: Option<&StepError>, now: Timestamp) {
+        if !matches!(self.wait, Some(Wait::Job { .. } | Wait::Child { .. })) {
             return;
         }
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.ended_at.get_or_insert(now);
-            attempt.error.get_or_insert_with(|| error.clone());
+            if attempt.error.is_none() {
+                attempt.error = error.cloned();
+            }
+        }
+    }
+}
+
+/// The items of a step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Items {
+    /// What there is to do.
+    pub list: Vec<Value>,
+    /// Position of the first item that was never begun.
+    pub next: u32,
+    /// Items in progress.
+    pub active: BTreeMap<u32, ItemRun>,
+    /// Outputs by position; none for those that failed or have not ended, or gave `null`: all of these
+    /// are `null` in the output of the step.
+    pub outputs: Vec<Option<Value>>,
+    /// Errors of those that failed.
+    pub errors: BTreeMap<u32, StepError>,
+    /// How many have ended well.
+    pub completed: u32,
+    /// Items to begin before those from `next` on: failed ones that are retried by hand, with the
+    /// attempts they have had.
+    #[serde(default)]
+    pub again: Vec<(u32, Unit)>,
+    /// What failed ones were, should they be retried by hand.
+    #[serde(default)]
+    pub failed: BTreeMap<u32, Unit>,
+    /// When those in progress want to be woken.
+    #[serde(skip)]
+    pub(super) agenda: Agenda,
+}
+
+/// An item in progress.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ItemRun {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its last error.
+    #[serde(default)]
+    pub error: Option<StepError>,
+    /// What runs.
+    pub unit: Unit,
+}
+
+impl Run {
+    /// The unit of the step itself, or of one of its items in progress.
+    pub fn unit(&self, item: Option<u32>) -> Option<&Unit> {
+        match (&self.body, item) {
+            (Body::One(unit), None) => Some(unit),
+            (Body::Each(items), Some(item)) => items.active.get(&item).map(|run| &run.unit),
+            _ => None,
+        }
+    }
+
+    pub(super) fn unit_mut(&mut self, item: Option<u32>) -> Option<&mut Unit> {
+        match (&mut self.body, item) {
+            (Body::One(unit), None) => Some(unit),
+            (Body::Each(items), Some(item)) => items.active.get_mut(&item).map(|run| &mut run.unit),
+            _ => None,
+        }
+    }
+
+    /// Its units in progress, with the position of their items.
+    pub fn units(&self) -> impl Iterator<Item = (Option<u32>, &Unit)> {
+        let (one, each) = match &self.body {
+            Body::One(unit) => (Some((None, unit)), None),
+            Body::Each(items) => (None, Some(&items.active)),
+        };
+        let items = each
+            .into_iter()
+            .flatten()
+            .map(|(item, run)| (Some(*item), &run.unit));
+        one.into_iter().chain(items)
+    }
+
+    pub(super) fn units_mut(&mut self) -> impl Iterator<Item = &mut Unit> {
+        let (one, each) = match &mut self.body {
+            Body::One(unit) => (Some(unit), None),
+            Body::Each(items) => (None, Some(&mut items.active)),
+        };
+        one.into_iter()
+            .chain(each.into_iter().flatten().map(|(_, run)| &mut run.unit))
+    }
+
+    /// Every attempt of the step itself.
+    pub fn attempts(&self) -> &[AttemptRecord] {
+        match &self.body {
+            Body::One(unit) => &unit.attempts,
+            Body::Each(_) => &[],
         }
     }
 }

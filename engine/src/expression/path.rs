@@ -1,8 +1,13 @@
 //! Plain paths (`issue.labels[0].name`), by far the most frequent expressions.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Scope;
+use super::budget::{Budget, OverBudget};
+use super::error::part;
+use super::value::{Val, charge_data};
 
 /// A root name and the way down from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +25,16 @@ pub enum Segment {
     Index(usize),
 }
 
+/// Why a path leads nowhere.
+pub(super) enum Lost {
+    /// What is not there, in words.
+    Missing(String),
+    /// It leads to more than may be copied.
+    TooLarge(OverBudget),
+}
+
 impl Path {
-    /// Reads a path; `None` if `text` is anything else, which is then for CEL to judge.
+    /// Reads a path; `None` if `text` is anything else, which is then to be parsed.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (root, mut rest) = identifier(text)?;
         if matches!(root, "true" | "false" | "null" | "in") {
@@ -53,6 +66,13 @@ impl Path {
         })
     }
 
+    pub(super) fn new(root: &str, segments: Vec<Segment>) -> Self {
+        Self {
+            root: root.to_owned(),
+            segments,
+        }
+    }
+
     /// The root name.
     pub fn root(&self) -> &str {
         &self.root
@@ -63,21 +83,42 @@ impl Path {
         &self.segments
     }
 
-    /// The value at the path, or a description of the first part that is not there.
-    pub(super) fn resolve(&self, scope: &dyn Scope) -> Result<Value, String> {
-        let root = scope
-            .root(&self.root)
-            .ok_or_else(|| format!("`{}`", self.root))?;
-        let mut value: &Value = &root;
-        for (depth, segment) in self.segments.iter().enumerate() {
+    /// A copy of the value at the path.
+    pub(super) fn resolve(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, Lost> {
+        let (start, done) = match self.segments.first() {
+            Some(Segment::Field(field)) => (scope.field(&self.root, field), 1),
+            _ => (scope.root(&self.root), 0),
+        };
+        let start = start.ok_or_else(|| match scope.root(&self.root) {
+            Some(root) => Lost::Missing(self.missing(0, &root)),
+            None => Lost::Missing(format!("`{}`", self.root)),
+        })?;
+        let mut value: &Value = &start;
+        for (depth, segment) in self.segments.iter().enumerate().skip(done) {
             let next = match segment {
                 Segment::Field(name) => value.get(name.as_str()),
+                // The keys of objects are strings, also those that look like numbers.
+                Segment::Index(index) if value.is_object() => value.get(index.to_string()),
                 Segment::Index(index) => value.get(*index),
             };
-            value =
-                next.ok_or_else(|| format!("{} in `{}`", describe(segment), self.prefix(depth)))?;
+            value = next.ok_or_else(|| Lost::Missing(self.missing(depth, value)))?;
+        }
+        charge_data(value, 0, budget).map_err(Lost::TooLarge)?;
+        // What was built for this question alone need not be copied once more.
+        if self.segments.len() == done
+            && let Cow::Owned(value) = start
+        {
+            return Ok(value);
         }
         Ok(value.clone())
+    }
+
+    fn missing(&self, depth: usize, within: &Value) -> String {
+        let key = match &self.segments[depth] {
+            Segment::Field(name) => Val::text(name.as_str()),
+            Segment::Index(index) => Val::int(*index),
+        };
+        part(&key, &Val::of(within), &self.prefix(depth))
     }
 
     fn prefix(&self, segments: usize) -> String {
@@ -92,13 +133,6 @@ impl Path {
             }
         }
         text
-    }
-}
-
-fn describe(segment: &Segment) -> String {
-    match segment {
-        Segment::Field(name) => format!("`{name}`"),
-        Segment::Index(index) => format!("element {index}"),
     }
 }
 

@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
+use super::lexer::closing_brace;
+use super::limits::MAX_VALUE_DEPTH;
 use super::{EvalError, Expression, Scope, is_truthy};
 
 /// A value in which some strings hold expressions.
@@ -41,6 +44,20 @@ impl Template {
     /// Compiles every string in `value`; `found` gets each mistake with the JSON pointer of its
     /// string below `value`.
     pub fn compile(value: &Value, path: &str, found: &mut dyn FnMut(&str, Mistake)) -> Self {
+        Self::compile_at(value, path, 0, found)
+    }
+
+    fn compile_at(
+        value: &Value,
+        path: &str,
+        depth: usize,
+        found: &mut dyn FnMut(&str, Mistake),
+    ) -> Self {
+        if depth > MAX_VALUE_DEPTH {
+            let message = format!("nested deeper than {MAX_VALUE_DEPTH} levels");
+            found(path, Mistake { offset: 0, message });
+            return Self::Literal(Value::Null);
+        }
         match value {
             Value::String(text) => match compile_text(text) {
                 Ok(template) => template,
@@ -53,7 +70,9 @@ impl Template {
                 let items: Vec<Self> = items
                     .iter()
                     .enumerate()
-                    .map(|(index, item)| Self::compile(item, &format!("{path}/{index}"), found))
+                    .map(|(index, item)| {
+                        Self::compile_at(item, &format!("{path}/{index}"), depth + 1, found)
+                    })
                     .collect();
                 if items.iter().all(|item| matches!(item, Self::Literal(_))) {
                     Self::Literal(value.clone())
@@ -65,9 +84,11 @@ impl Template {
                 let fields: Vec<(String, Self)> = fields
                     .iter()
                     .map(|(name, field)| {
-                        let below =
-                            format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
-                        (name.clone(), Self::compile(field, &below, found))
+                        let below = below(path, name);
+                        (
+                            name.clone(),
+                            Self::compile_at(field, &below, depth + 1, found),
+                        )
                     })
                     .collect();
                 if fields
@@ -102,31 +123,37 @@ impl Template {
             }
             Self::Object(fields) => {
                 for (name, field) in fields {
-                    field.expressions(&format!("{path}/{name}"), visit);
+                    field.expressions(&below(path, name), visit);
                 }
             }
         }
     }
 
-    /// The value with every expression replaced by what it yields in `scope`.
+    /// The value with every expression replaced by what it yields in `scope`. All of them together
+    /// have one budget.
     ///
     /// # Errors
-    /// The first expression that has no value, with the place of its string (`files[0].path`).
+    /// The first expression that has no value, with the place of its string (`.files[0].path`).
     pub fn render(&self, scope: &dyn Scope) -> Result<Value, (String, EvalError)> {
+        self.render_within(scope, &mut Budget::new())
+    }
+
+    fn render_within(
+        &self,
+        scope: &dyn Scope,
+        budget: &mut Budget,
+    ) -> Result<Value, (String, EvalError)> {
+        let here = |error| (String::new(), error);
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            Self::Whole(expression) => expression
-                .evaluate(scope)
-                .map_err(|error| (String::new(), error)),
+            Self::Whole(expression) => expression.evaluate_within(scope, budget).map_err(here),
             Self::Text(parts) => {
                 let mut text = String::new();
                 for part in parts {
                     match part {
                         Part::Literal(literal) => text.push_str(literal),
                         Part::Expression(expression) => {
-                            let value =
-                                expression.evaluate(scope).map_err(|e| (String::new(), e))?;
-                            match value {
+                            match expression.evaluate_within(scope, budget).map_err(here)? {
                                 Value::String(value) => text.push_str(&value),
                                 other => text.push_str(&other.to_string()),
                             }
@@ -139,7 +166,7 @@ impl Template {
                 let mut list = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     let value = item
-                        .render(scope)
+                        .render_within(scope, budget)
                         .map_err(|(at, e)| (format!("[{index}]{at}"), e))?;
                     list.push(value);
                 }
@@ -149,7 +176,7 @@ impl Template {
                 let mut object = Map::new();
                 for (name, field) in fields {
                     let value = field
-                        .render(scope)
+                        .render_within(scope, budget)
                         .map_err(|(at, e)| (format!(".{name}{at}"), e))?;
                     object.insert(name.clone(), value);
                 }
@@ -159,13 +186,34 @@ impl Template {
     }
 }
 
+/// The JSON pointer of the field `name` below `path`.
+fn below(path: &str, name: &str) -> String {
+    format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
 /// Compiles an `if`: exactly one `${…}`.
 ///
 /// # Errors
-/// When it is not exactly one expression, or that expression is not valid.
+/// When it is not exactly one expression, that expression is not valid, or it can yield neither true
+/// nor false.
 pub fn compile_condition(text: &str) -> Result<Condition, Mistake> {
-    match compile_text(text.trim())? {
-        Template::Whole(expression) => Ok(Condition { expression }),
+    let trimmed = text.trim();
+    let before = text.len() - text.trim_start().len();
+    let before = text[..before].chars().count();
+    let compiled = compile_text(trimmed).map_err(|mistake| Mistake {
+        offset: before + mistake.offset,
+        ..mistake
+    })?;
+    match compiled {
+        Template::Whole(expression) => match expression.never_boolean() {
+            Some(kinds) => Err(Mistake {
+                offset: before,
+                message: format!("a condition must be true or false, and this is always {kinds}"),
+            }),
+            None => Ok(Condition {
+                expression: expression.behind(before),
+            }),
+        },
         _ => Err(Mistake {
             offset: 0,
             message: "a condition is exactly one expression, `${…}`".to_owned(),
@@ -191,10 +239,7 @@ impl Condition {
         match self.expression.evaluate(scope) {
             Ok(Value::Bool(value)) => Ok(value),
             Ok(value) if is_path => Ok(is_truthy(&value)),
-            Ok(value) => Err(EvalError::Invalid {
-                expression: self.expression.source().to_owned(),
-                reason: format!("a condition must be true or false, this is {value}"),
-            }),
+            Ok(value) => Err(self.expression.not_boolean(&value)),
             Err(EvalError::Unresolved { .. }) if is_path => Ok(false),
             Err(error) => Err(error),
         }
@@ -211,16 +256,22 @@ fn compile_text(text: &str) -> Result<Template, Mistake> {
         }
         offset += rest[..start].chars().count();
         let inside = &rest[start + 2..];
-        let Some(end) = closing_brace(inside) else {
-            return Err(Mistake {
+        let end = closing_brace(inside).map_err(|quote| match quote {
+            Some(at) => Mistake {
+                offset: offset + 2 + inside[..at].chars().count(),
+                message: "the text that begins here has no closing quote".to_owned(),
+            },
+            None => Mistake {
                 offset,
                 message: "`${` has no matching `}`".to_owned(),
-            });
-        };
-        let expression = Expression::compile(&inside[..end]).map_err(|m| Mistake {
-            offset: offset + 2 + m.offset,
-            message: m.message,
+            },
         })?;
+        let expression = Expression::compile(&inside[..end])
+            .map_err(|m| Mistake {
+                offset: offset + 2 + m.offset,
+                message: m.message,
+            })?
+            .at(offset);
         parts.push(Part::Expression(expression));
         offset += 2 + inside[..=end].chars().count();
         rest = &inside[end + 1..];
@@ -233,188 +284,4 @@ fn compile_text(text: &str) -> Result<Template, Mistake> {
         [Part::Expression(expression)] => Template::Whole(expression.clone()),
         _ => Template::Text(parts),
     })
-}
-
-/// Where the brace that closes an expression is: braces inside (CEL's maps) and braces in quotes do
-/// not count.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    let mut quote: Option<char> = None;
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        if escaped {
-            escaped = false;
-            continue;
-        }
-        match (quote, c) {
-            (Some(_), '\\') => escaped = true,
-            (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '{') => depth += 1,
-            (None, '}') if depth == 0 => return Some(at),
-            (None, '}') => depth -= 1,
-            (None, _) => {}
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use serde_json::json;
-
-    use super::*;
-
-    struct Data(Value);
-
-    impl Scope for Data {
-        fn root(&self, name: &str) -> Option<Cow<'_, Value>> {
-            self.0.get(name).map(Cow::Borrowed)
-        }
-    }
-
-    fn scope() -> Data {
-        Data(json!({
-            "input": {"n": 7, "list": [1, 2, 3], "big": 1e20, "zero": 0, "empty": "",
-                      "items": [{"name": "first"}]},
-            "issue": {"number": 42, "title": "${input.n} \"); drop(1", "labels": ["bug"],
-                      "state": "open", "nothing": null},
-        }))
-    }
-
-    fn render(value: Value) -> Result<Value, (String, EvalError)> {
-        let mut mistakes = Vec::new();
-        let template = Template::compile(&value, "", &mut |path, m| {
-            mistakes.push((path.to_owned(), m))
-        });
-        assert_eq!(mistakes, [], "{value}");
-        template.render(&scope())
-    }
-
-    #[test]
-    fn one_expression_keeps_its_type_and_several_become_text() {
-        assert_eq!(render(json!("${issue.number}")), Ok(json!(42)));
-        assert_eq!(render(json!("${issue}")), Ok(scope().0["issue"].clone()));
-        assert_eq!(render(json!("fix/${issue.number}")), Ok(json!("fix/42")));
-        assert_eq!(
-            render(json!("${input.list}:${issue.nothing}")),
-            Ok(json!("[1,2,3]:null"))
-        );
-        assert_eq!(
-            render(json!("${input.items[0].name} ${input.items.0.name}")),
-            Ok(json!("first first"))
-        );
-        assert_eq!(
-            render(json!({"a": ["${input.n + 1}", 1]})),
-            Ok(json!({"a": [8, 1]}))
-        );
-        assert_eq!(
-            render(json!("${ {'a': {'b': '}'}} }")),
-            Ok(json!({"a": {"b": "}"}}))
-        );
-        assert_eq!(
-            render(json!("${input.list.map(x, x * 2)}")),
-            Ok(json!([2, 4, 6]))
-        );
-    }
-
-    #[test]
-    fn what_came_from_outside_is_never_evaluated() {
-        // The title holds an expression and code: it stays what it is.
-        let title = scope().0["issue"]["title"].clone();
-        assert_eq!(render(json!("${issue.title}")), Ok(title.clone()));
-        let text = format!("Fix: {}", title.as_str().expect("text"));
-        assert_eq!(render(json!("Fix: ${issue.title}")), Ok(json!(text)));
-        let condition = compile_condition("${issue.title == 'x'}").expect("valid");
-        assert_eq!(condition.holds(&scope()), Ok(false));
-    }
-
-    #[test]
-    fn what_is_not_there_is_named() {
-        let (at, error) = render(json!({"a": ["x", "${issue.nmber}"]})).expect_err("no such field");
-        assert_eq!(at, ".a[1]");
-        assert_eq!(
-            error.to_string(),
-            "`${issue.nmber}` cannot be resolved: there is no `nmber` in `issue`"
-        );
-        let (_, error) = render(json!("${input.n + issue.nmber}")).expect_err("no such field");
-        assert_eq!(error.code(), "expression.unresolved");
-        let (_, error) = render(json!("${input.n + issue.title}")).expect_err("types");
-        assert_eq!(error.code(), "expression.invalid");
-        let (_, error) = render(json!("${input.n / input.zero}")).expect_err("division");
-        assert_eq!(error.code(), "expression.invalid");
-    }
-
-    #[test]
-    fn conditions_of_the_predecessor_keep_their_meaning() {
-        for (text, expected) in [
-            ("${issue.number}", true),
-            ("${issue.labels}", true),
-            ("${issue.absent}", false),
-            ("${absent}", false),
-            ("${input.zero}", false),
-            ("${input.empty}", false),
-            ("${issue.nothing}", false),
-            ("${issue.state === 'open'}", true),
-            ("${issue.state !== 'open'}", false),
-            ("${issue.state == '==='}", false),
-            ("${issue.number > 41 && 'bug' in issue.labels}", true),
-            ("${!has(issue.absent)}", true),
-            ("${true}", true),
-            ("${false}", false),
-        ] {
-            let condition = compile_condition(text).expect(text);
-            assert_eq!(condition.holds(&scope()), Ok(expected), "{text}");
-        }
-        let number = compile_condition("${input.n + 1}").expect("valid");
-        assert_eq!(
-            number.holds(&scope()).expect_err("not a bool").code(),
-            "expression.invalid"
-        );
-        assert!(compile_condition("issue").is_err());
-        assert!(compile_condition("${a} ${b}").is_err());
-    }
-
-    #[test]
-    fn mistakes_are_found_at_compile_time_with_their_place() {
-        for (text, offset) in [
-            ("ab${", 2),
-            ("ab${}", 4),
-            ("${1 +}", 5),
-            ("x ${issue.} y", 10),
-        ] {
-            let mistake = compile_text(text).expect_err(text);
-            assert!(mistake.offset.abs_diff(offset) <= 2, "{text}: {mistake:?}");
-        }
-    }
-
-    #[test]
-    fn maps_built_by_an_expression_have_one_order() {
-        let text = "${ {'z': 1, 'a': 2, 'm': {'y': 1, 'b': 2}} }";
-        let rendered = render(json!(text)).expect("valid");
-        assert_eq!(rendered.to_string(), r#"{"a":2,"m":{"b":2,"y":1},"z":1}"#);
-    }
-
-    #[test]
-    fn what_an_expression_costs_is_bounded() {
-        let deep = "${input.list.map(x, input.list.map(y, input.list.map(z, z)))}";
-        assert!(compile_text(deep).is_err(), "three loops in each other");
-        let behind = "${input.list.map(x, x + 1).filter(x, x > 2).map(x, x)}";
-        assert_eq!(render(json!(behind)), Ok(json!([3, 4])));
-        let large = Data(json!({ "input": { "list": vec![1; 6000] } }));
-        let template = compile_text("${input.list.filter(x, x in input.list)}").expect("valid");
-        let (_, error) = template
-            .render(&large)
-            .expect_err("quadratic over 6000 values");
-        assert_eq!(error.code(), "expression.invalid");
-        let square = Data(json!({ "input": { "list": vec![1; 4000] } }));
-        let template = compile_text("${input.list.map(x, input.list)}").expect("valid");
-        let (_, error) = template
-            .render(&square)
-            .expect_err("sixteen million values");
-        assert_eq!(error.code(), "expression.invalid");
-    }
 }

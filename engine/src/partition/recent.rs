@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use afu9_schemas::ExecutionId;
-use afu9_schemas::view::{ExecutionSummary, ExecutionView};
+use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::execution::Execution;
@@ -40,8 +40,10 @@ impl Recent {
         }
     }
 
-    pub(super) fn bury(&mut self, id: ExecutionId) {
-        if self.tombstones.insert(id) {
+    /// Remembers that an execution existed. Returns whether that is new.
+    pub(super) fn bury(&mut self, id: ExecutionId) -> bool {
+        let new = self.tombstones.insert(id);
+        if new {
             self.tombstone_order.push_back(id);
         }
         if self.tombstone_order.len() > MAX_TOMBSTONES
@@ -49,6 +51,13 @@ impl Recent {
         {
             self.tombstones.remove(&oldest);
         }
+        new
+    }
+
+    /// How an execution ended that is still whole.
+    pub(super) fn status(&self, id: ExecutionId) -> Option<ExecutionStatus> {
+        let (execution, _) = self.whole.get(&id)?;
+        Some(execution.status())
     }
 
     pub(super) fn has_ended(&self, id: ExecutionId) -> bool {

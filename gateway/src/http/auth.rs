@@ -2,6 +2,7 @@
 //! an [`Allowed`] first, so a request is refused before anything of it is looked at.
 
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -31,14 +32,37 @@ macro_rules! needs {
     };
 }
 
-needs!(Read, Trigger, Operate, Admin);
+needs!(Read, Trigger, Operate, Approve, Admin);
 
 /// A caller who may do what `S` stands for.
 #[derive(Debug)]
 pub(super) struct Allowed<S> {
-    /// The name of the caller's token.
-    pub(super) name: String,
+    caller: Caller,
     scope: PhantomData<S>,
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// The name of the token.
+    pub(super) name: String,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// What the token may do, by its names in configuration.
+    pub(super) fn scopes(&self) -> Vec<String> {
+        let names = self.scopes.iter().map(|scope| scope.as_str().to_owned());
+        names.collect()
+    }
+}
+
+impl<S> Deref for Allowed<S> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 impl<S: Need> FromRequestParts<Arc<App>> for Allowed<S> {
@@ -72,7 +96,10 @@ impl<S: Need> FromRequestParts<Arc<App>> for Allowed<S> {
             ));
         }
         Ok(Self {
-            name: token.name.clone(),
+            caller: Caller {
+                name: token.name.clone(),
+                scopes: token.scopes.clone(),
+            },
             scope: PhantomData,
         })
     }

@@ -10,8 +10,9 @@ use http::header::ETAG;
 use serde_json::json;
 
 use super::auth::{Allowed, Read};
+use super::start::unknown_workflow;
 use crate::app::App;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 pub(super) async fn get(
     State(app): State<Arc<App>>,
@@ -21,14 +22,7 @@ pub(super) async fn get(
     let newest = app.definitions.newest(&name).await;
     let known = newest
         .map_err(|error| Problem::broker(&error))?
-        .ok_or_else(|| {
-            let shown: String = name.chars().take(64).collect();
-            Problem::new(
-                Kind::UnknownWorkflow,
-                format!("there is no workflow `{shown}`"),
-                "GET /api/workflows lists them; PUT /api/workflows/{name} adds one",
-            )
-        })?;
+        .ok_or_else(|| unknown_workflow(&name))?;
     let record = &known.record;
     let body = json!({
         "id": record.workflow.id,

@@ -1,7 +1,11 @@
 //! `GET /api/executions`: live and past executions, newest first.
+//!
+//! `?status=&workflow=&limit=&cursor=`, and one of `key`, `parent` and `rerunOf`: those are known from
+//! history, which hears of an execution a moment after it was submitted.
 
 use std::sync::Arc;
 
+use afu9_schemas::ExecutionId;
 use afu9_schemas::view::ExecutionStatus;
 use axum::Json;
 use axum::extract::{Query, State};
@@ -9,15 +13,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::{Allowed, Read};
+use super::malformed;
 use crate::app::App;
-use crate::executions::{Cursor, Filter, summary_json};
-use crate::problem::{Kind, Problem};
+use crate::executions::{Cursor, Filter, Relation, summary_json};
+use crate::problem::Problem;
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Wanted {
     status: Option<String>,
     workflow: Option<String>,
+    key: Option<String>,
+    parent: Option<String>,
+    rerun_of: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
@@ -28,7 +36,10 @@ pub(super) async fn list(
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = wanted.map_err(|_| {
-        malformed("the query may have `status`, `workflow`, `limit` and `cursor`, each once")
+        malformed(
+            "the query may have `status`, `workflow`, `key`, `parent`, `rerunOf`, `limit` and \
+             `cursor`, each once",
+        )
     })?;
     let filter = filter(wanted)?;
     let listing = app
@@ -45,6 +56,7 @@ pub(super) async fn list(
 
 fn filter(wanted: Wanted) -> Result<Filter, Problem> {
     let status = wanted.status.as_deref().map(status).transpose()?;
+    let relation = relation(&wanted)?;
     let limit = match wanted.limit.as_deref() {
         None => Filter::DEFAULT_LIMIT,
         Some(text) => text
@@ -69,12 +81,35 @@ fn filter(wanted: Wanted) -> Result<Filter, Problem> {
     Ok(Filter {
         status,
         workflow: wanted.workflow,
+        relation,
         limit,
         before,
     })
 }
 
-fn status(name: &str) -> Result<ExecutionStatus, Problem> {
+fn relation(wanted: &Wanted) -> Result<Option<Relation>, Problem> {
+    let id = |name: &str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => text
+            .parse::<ExecutionId>()
+            .map(Some)
+            .map_err(|_| malformed(format!("`{name}` must be the id of an execution"))),
+    };
+    let parent = id("parent", &wanted.parent)?.map(Relation::Parent);
+    let rerun_of = id("rerunOf", &wanted.rerun_of)?.map(Relation::RerunOf);
+    let key = wanted.key.clone().map(Relation::Key);
+    let mut given = [key, parent, rerun_of].into_iter().flatten();
+    let relation = given.next();
+    if given.next().is_some() {
+        return Err(malformed(
+            "only one of `key`, `parent` and `rerunOf` can be given",
+        ));
+    }
+    Ok(relation)
+}
+
+/// The status with this name.
+pub(super) fn status(name: &str) -> Result<ExecutionStatus, Problem> {
     use ExecutionStatus::{Cancelled, Completed, Failed, Paused, Pending, Running};
     [Pending, Running, Paused, Completed, Failed, Cancelled]
         .into_iter()
@@ -82,8 +117,4 @@ fn status(name: &str) -> Result<ExecutionStatus, Problem> {
         .ok_or_else(|| {
             malformed("`status` must be pending, running, paused, completed, failed or cancelled")
         })
-}
-
-fn malformed(detail: impl Into<String>) -> Problem {
-    Problem::new(Kind::Malformed, detail, "correct the query")
 }

@@ -44,7 +44,8 @@ pub(super) async fn put(
         .map_err(|error| Problem::broker(&error))?;
     let applied = store.apply(&name, &value, &caller.name, now()).await;
     let applied = applied.map_err(|error| Problem::broker(&error))?;
-    app.definitions.applied(applied.record.clone());
+    app.catalog
+        .note(&app.definitions.applied(applied.record.clone()));
     // Also when nothing changed: the one who applied it may have failed right here.
     publish(&app, &applied.record).await?;
     let workflow = &applied.record.workflow;

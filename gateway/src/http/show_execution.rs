@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use serde_json::Value;
 
 use super::auth::{Allowed, Read};
+use super::shown;
 use crate::app::App;
 use crate::executions::{Found, Source, execution_json};
 use crate::problem::{Kind, Problem};
@@ -22,33 +23,48 @@ pub(super) async fn show(
     Ok(Json(execution_json(&view, source)))
 }
 
+/// The id in a path.
+pub(super) fn id(text: &str) -> Result<ExecutionId, Problem> {
+    let id: ExecutionId = text.parse().map_err(|_| unknown(text))?;
+    // It stands for no execution.
+    if id == ExecutionId::NONE {
+        return Err(unknown(text));
+    }
+    Ok(id)
+}
+
+/// There is no such execution.
+pub(super) fn unknown(id: &str) -> Problem {
+    Problem::new(
+        Kind::UnknownExecution,
+        format!("there is no execution `{}`", shown(id)),
+        "GET /api/executions lists the executions that are known",
+    )
+}
+
 /// The execution a path names, or the answer why there is none.
 pub(super) async fn find(app: &App, id: &str) -> Result<(Box<ExecutionView>, Source), Problem> {
-    let unknown = || {
-        let shown: String = id.chars().take(64).collect();
-        Problem::new(
-            Kind::UnknownExecution,
-            format!("there is no execution `{shown}`"),
-            "GET /api/executions lists the executions that are known",
-        )
-    };
-    let id: ExecutionId = id.parse().map_err(|_| unknown())?;
     match app
-        .find(id)
+        .find(self::id(id)?)
         .await
         .map_err(|error| Problem::internal(&error))?
     {
         Found::Known(view, source) => Ok((view, source)),
-        Found::Unknown => Err(unknown()),
+        Found::Unknown => Err(unknown(id)),
         Found::OwnerAway => Err(Problem::new(
             Kind::ExecutionUnreachable,
             "the orchestrator that may hold this execution does not answer",
             "try again; if it stays, check that an orchestrator is running",
         )),
-        Found::PastAway => Err(Problem::new(
-            Kind::DatabaseUnavailable,
-            "the execution is not live, and the database that may know it is away",
-            "try again; if it stays, see `database` in /api/ready",
-        )),
+        Found::PastAway => Err(past_away()),
     }
+}
+
+/// Only the database may know the execution, and it does not answer.
+pub(super) fn past_away() -> Problem {
+    Problem::new(
+        Kind::DatabaseUnavailable,
+        "the execution is not live, and the database that may know it is away",
+        "try again; if it stays, see `database` in /api/ready",
+    )
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use afu9_engine::expression::{EvalError, Scope};
 use afu9_schemas::artifact::{MAX_INLINE_BYTES, json_size};
 use afu9_schemas::message::{InboxDelivery, Repository};
-use afu9_schemas::{ErrorClass, ExecutionId, StepError};
+use afu9_schemas::{ErrorClass, StepError};
 use serde_json::{Value, json};
 
 use super::Route;
@@ -13,13 +13,11 @@ use super::Route;
 /// What one route makes of a delivery it matches.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
-pub enum Decision {
+pub(crate) enum Decision {
     /// It starts an execution.
     Start {
         /// The route's name.
         route: String,
-        /// Belongs to the delivery and the route for ever, so that starting twice is starting once.
-        execution: ExecutionId,
         /// The workflow to start.
         workflow: String,
         /// The input.
@@ -38,7 +36,7 @@ pub enum Decision {
 
 /// What `routes` make of `delivery`, whose body is `payload`: one decision for each route that
 /// matches, in their order; none if no route does.
-pub fn decide(delivery: &InboxDelivery, payload: &Value, routes: &[Route]) -> Vec<Decision> {
+pub(crate) fn decide(delivery: &InboxDelivery, payload: &Value, routes: &[Route]) -> Vec<Decision> {
     let scope = DeliveryScope {
         event: payload,
         delivery: json!({
@@ -48,11 +46,11 @@ pub fn decide(delivery: &InboxDelivery, payload: &Value, routes: &[Route]) -> Ve
             "action": delivery.action,
         }),
     };
-    let repository = repository(payload);
+    let repository = repository_of(payload);
     routes
         .iter()
         .filter(|route| is_addressed(route, delivery, repository.as_ref()))
-        .filter_map(|route| one(route, delivery, &scope, repository.as_ref()))
+        .filter_map(|route| one(route, &scope, repository.as_ref()))
         .collect()
 }
 
@@ -80,15 +78,13 @@ fn is_addressed(route: &Route, delivery: &InboxDelivery, repository: Option<&Rep
 
 fn one(
     route: &Route,
-    delivery: &InboxDelivery,
     scope: &DeliveryScope<'_>,
     repository: Option<&Repository>,
 ) -> Option<Decision> {
     let failed = |error: &EvalError, place: &str| {
         Some(Decision::Failed {
             route: route.name.clone(),
-            error: StepError::new(
-                ErrorClass::Permanent,
+            error: permanent(
                 error.code(),
                 format!("route `{}`, {place}: {error}", route.name),
             ),
@@ -106,32 +102,45 @@ fn one(
         Ok(input) => input,
         Err((place, error)) => return failed(&error, &format!("input{place}")),
     };
+    Some(started(&route.name, &route.workflow, input, repository))
+}
+
+/// The start of `workflow`, unless its input does not fit into a message.
+pub(super) fn started(
+    route: &str,
+    workflow: &str,
+    input: Value,
+    repository: Option<&Repository>,
+) -> Decision {
     let bytes = json_size(&input);
     if bytes > MAX_INLINE_BYTES {
-        return Some(Decision::Failed {
-            route: route.name.clone(),
-            error: StepError::new(
-                ErrorClass::Permanent,
-                "route.input_too_large",
-                format!(
-                    "route `{}`: the input has {bytes} bytes, at most {MAX_INLINE_BYTES} are \
-                     accepted; map fewer fields of the event",
-                    route.name
-                ),
+        let error = permanent(
+            "route.input_too_large",
+            format!(
+                "route `{route}`: the input has {bytes} bytes, at most {MAX_INLINE_BYTES} are \
+                 accepted; map fewer fields of the event"
             ),
-        });
+        );
+        return Decision::Failed {
+            route: route.to_owned(),
+            error,
+        };
     }
-    Some(Decision::Start {
-        route: route.name.clone(),
-        execution: ExecutionId::derived(&key(delivery, &route.name)),
-        workflow: route.workflow.clone(),
+    Decision::Start {
+        route: route.to_owned(),
+        workflow: workflow.to_owned(),
         input,
         repository: repository.cloned(),
-    })
+    }
+}
+
+/// An error that no further try can mend.
+pub(crate) fn permanent(code: &str, message: impl Into<String>) -> StepError {
+    StepError::new(ErrorClass::Permanent, code, message)
 }
 
 /// The repository a payload of GitHub is about.
-fn repository(payload: &Value) -> Option<Repository> {
+pub(super) fn repository_of(payload: &Value) -> Option<Repository> {
     let repository = payload.get("repository")?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let owner = repository.get("owner")?;
@@ -206,7 +215,6 @@ mod tests {
         let decisions = decide(&delivery("d"), &payload(), &routes);
         let expected = Decision::Start {
             route: "r".to_owned(),
-            execution: ExecutionId::derived("webhook:github:d:r"),
             workflow: "w".to_owned(),
             input: json!({"n": 7, "t": "${event.issue.number}"}),
             repository: Some(Repository {
@@ -220,10 +228,11 @@ mod tests {
 
     #[test]
     fn the_same_delivery_and_route_mean_the_same_execution() {
+        assert_eq!(key(&delivery("d"), "r"), "webhook:github:d:r");
+        assert_ne!(key(&delivery("d"), "r"), key(&delivery("e"), "r"));
         let routes = routes("");
         let once = decide(&delivery("d"), &payload(), &routes);
         assert_eq!(once, decide(&delivery("d"), &payload(), &routes));
-        assert_ne!(once, decide(&delivery("e"), &payload(), &routes));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! One delivery: read it, decide, carry out the decisions.
+//! One delivery: read it, decide by the routes and by the rules of definitions, carry out the
+//! decisions.
 
 use std::sync::Arc;
 
@@ -6,16 +7,19 @@ use afu9_broker::PublishError;
 use afu9_broker::dead_letter::dead_letter_message;
 use afu9_broker::error::chain;
 use afu9_broker::inbox::InboxMessage;
+use afu9_engine::Workflow;
+use afu9_engine::submit::prepare;
 use afu9_schemas::message::{
-    DeadLetter, DeadLetterReason, InboxBody, InboxDelivery, Repository, Start, Trigger, TriggerKind,
+    DeadLetter, DeadLetterReason, InboxBody, InboxDelivery, Repository, Start, Trigger,
+    TriggerKind, WorkflowRef,
 };
 use afu9_schemas::{ErrorClass, Lane, StepError};
 use serde_json::Value;
 
 use crate::app::{App, now};
-use crate::definitions::{Known, Tools};
+use crate::definitions::{Known, NotRunnable};
 use crate::form;
-use crate::route::{Decision, decide, key};
+use crate::route::{Decision, decide, decide_by_rules, key, permanent};
 use crate::submission::Submitted;
 
 /// What becomes of a delivery.
@@ -72,7 +76,7 @@ pub(super) async fn route(app: &Arc<App>, message: &InboxMessage) -> Verdict {
         return Verdict::Unmatched;
     }
     let mut failures = Vec::new();
-    for decision in decisions {
+    for (known, decision) in decisions {
         let failed = match decision {
             Decision::Failed { route, error } => Some((route, error)),
             Decision::Start {
@@ -80,9 +84,16 @@ pub(super) async fn route(app: &Arc<App>, message: &InboxMessage) -> Verdict {
                 workflow,
                 input,
                 repository,
-                ..
             } => {
-                match start(app, delivery, &route, &workflow, input, repository).await {
+                let known = match known {
+                    Some(known) => Some(known),
+                    None => match app.definitions.newest(&workflow).await {
+                        Ok(known) => known,
+                        Err(error) => return Verdict::Again { why: chain(&error) },
+                    },
+                };
+                let known = known.as_deref();
+                match start(app, delivery, &route, &workflow, known, input, repository).await {
                     Ok(()) => None,
                     Err(Problem::Definite(error)) => Some((route, error)),
                     // Nothing is a dead letter before the last start is stored: the next try comes
@@ -133,12 +144,11 @@ enum Problem {
     Mendable(String),
 }
 
-fn permanent(code: &str, message: impl Into<String>) -> StepError {
-    StepError::new(ErrorClass::Permanent, code, message)
-}
+/// A decision, and the version it is about where a rule of a definition made it.
+type Decided = (Option<Arc<Known>>, Decision);
 
-/// What the routes make of a delivery.
-async fn decisions(app: &Arc<App>, delivery: &InboxDelivery) -> Result<Vec<Decision>, Problem> {
+/// What the routes and the rules of definitions make of a delivery.
+async fn decisions(app: &Arc<App>, delivery: &InboxDelivery) -> Result<Vec<Decided>, Problem> {
     match &delivery.body {
         InboxBody::Inline(body) => decisions_of(app, delivery, body),
         InboxBody::Artifact(artifact) => {
@@ -157,11 +167,7 @@ async fn decisions(app: &Arc<App>, delivery: &InboxDelivery) -> Result<Vec<Decis
     }
 }
 
-fn decisions_of(
-    app: &App,
-    delivery: &InboxDelivery,
-    body: &[u8],
-) -> Result<Vec<Decision>, Problem> {
+fn decisions_of(app: &App, delivery: &InboxDelivery, body: &[u8]) -> Result<Vec<Decided>, Problem> {
     let malformed = |message: String| Problem::Definite(permanent("inbox.malformed", message));
     let content_type = delivery
         .headers
@@ -172,7 +178,13 @@ fn decisions_of(
         .ok_or_else(|| malformed("the form has no readable `payload`".to_owned()))?;
     let payload: Value = serde_json::from_slice(&json)
         .map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
-    Ok(decide(delivery, &payload, &app.config.routes))
+    let by_routes = decide(delivery, &payload, &app.config.routes);
+    let by_rules = decide_by_rules(delivery, &payload, &app.catalog.started_by_webhook());
+    let by_routes = by_routes.into_iter().map(|decision| (None, decision));
+    let by_rules = by_rules
+        .into_iter()
+        .map(|(known, decision)| (Some(known), decision));
+    Ok(by_routes.chain(by_rules).collect())
 }
 
 /// Starts what a route decided, once.
@@ -181,39 +193,48 @@ async fn start(
     delivery: &InboxDelivery,
     route: &str,
     workflow: &str,
+    known: Option<&Known>,
     input: Value,
     repository: Option<Repository>,
 ) -> Result<(), Problem> {
-    let newest = app.definitions.newest(workflow).await;
-    let known = newest.map_err(|error| Problem::Mendable(chain(&error)))?;
-    let known = startable(app, route, workflow, known.as_deref()).map_err(Problem::Definite)?;
-    let start = Start {
-        workflow: known.record.workflow.clone(),
+    let (version, compiled) = startable(app, route, workflow, known).map_err(Problem::Definite)?;
+    let mut start = Start {
+        workflow: version,
         input,
         repository,
         trigger: Trigger {
             kind: TriggerKind::Webhook,
             by: route.to_owned(),
             delivery: Some(delivery.id.to_string()),
+            depth: 0,
         },
         lane: Lane::Bulk,
         traceparent: delivery.traceparent.clone(),
+        key: None,
+        priority: 0,
+        parent: None,
+        rerun: None,
     };
+    prepare(&compiled, &mut start).map_err(|error| {
+        let message = format!("route `{route}`: the workflow `{workflow}`: {error}");
+        Problem::Definite(permanent(error.code(), message))
+    })?;
     // A delivery never has another content: what a changed route would map now does not matter.
     match app.submit_once(&key(delivery, route), "", start).await {
-        Ok(Submitted::New) => app.metrics.routes_started.add(),
+        Ok(Submitted::New(_)) => app.metrics.routes_started.add(),
         Ok(Submitted::Before(_) | Submitted::OtherContent) => app.metrics.routes_known.add(),
         Err(error) => return Err(Problem::Mendable(chain(&error))),
     }
     Ok(())
 }
 
-fn startable<'a>(
+/// The version to start and what its executions run, or why it cannot be started.
+fn startable(
     app: &App,
     route: &str,
     workflow: &str,
-    known: Option<&'a Known>,
-) -> Result<&'a Known, StepError> {
+    known: Option<&Known>,
+) -> Result<(WorkflowRef, Arc<Workflow>), StepError> {
     let failed = |code: &str, why: &str| {
         permanent(
             code,
@@ -226,11 +247,12 @@ fn startable<'a>(
     if !known.record.enabled {
         return Err(failed("workflow.disabled", "is disabled"));
     }
-    match known.tools {
-        Tools::Production => Ok(known),
-        Tools::Test if app.config.allow_test_kind => Ok(known),
-        Tools::Test => Err(failed("workflow.test_tools", "uses tools of the test kind")),
-        Tools::Unreadable => Err(failed(
+    match known.runnable(app.config.allow_test_kind) {
+        Ok(compiled) => Ok((known.record.workflow.clone(), Arc::clone(compiled))),
+        Err(NotRunnable::TestTools) => {
+            Err(failed("workflow.test_tools", "uses tools of the test kind"))
+        }
+        Err(NotRunnable::Unreadable) => Err(failed(
             "workflow.unreadable",
             "cannot be read by this version of the gateway",
         )),

@@ -3,16 +3,19 @@
 use afu9_broker::history::history_message;
 use afu9_history::Store;
 use afu9_schemas::message::{
-    AttemptRecord, ExecutionEnded, ExecutionStarted, HistoryBatch, HistoryEvent, HistoryKind,
-    InputKind, StepEnded, Trigger, TriggerKind, WorkflowRef,
+    AttemptRecord, Control, ControlAction, ControlOutcome, ControlRecord, ExecutionEnded,
+    ExecutionStarted, HistoryBatch, HistoryEvent, HistoryKind, StepEnded, Trigger, TriggerKind,
+    WorkflowRef,
 };
-use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView, StepStatus, StepView};
+use afu9_schemas::view::{
+    ExecutionStatus, ExecutionSummary, ExecutionView, StepAction, StepRole, StepStatus, StepView,
+};
 use afu9_schemas::{
-    DefinitionHash, ErrorClass, ExecutionId, StepError, Timestamp, WorkerId, WorkflowId,
+    DefinitionHash, ErrorClass, ExecutionId, RequestId, StepError, Timestamp, WorkerId, WorkflowId,
 };
 use serde_json::json;
 
-use crate::support::{World, config, eventually, world};
+use crate::support::{Running, World, config, eventually, world};
 
 fn second(second: i64) -> Timestamp {
     Timestamp::from_micros(1_700_000_000_000_000 + second * 1_000_000)
@@ -55,7 +58,19 @@ pub(crate) fn view(id: ExecutionId, began: i64) -> ExecutionView {
             completed_at: None,
             attempts: vec![attempt],
             waiting_until: Some(second(began + 9)),
+            item: None,
+            role: StepRole::Main,
+            action: StepAction::Tool,
+            items: None,
+            decisions: Vec::new(),
+            message: None,
+            child: None,
         }],
+        paused: None,
+        key: None,
+        parent: None,
+        rerun_of: None,
+        signals: 0,
         truncated: false,
     }
 }
@@ -67,6 +82,11 @@ async fn publish(world: &World, id: ExecutionId, number: u32, at: i64, kind: His
         at: second(at),
         kind,
     };
+    tell(world, id, event).await;
+}
+
+/// Tells history what happened in the partition of `id`.
+async fn tell(world: &World, id: ExecutionId, event: HistoryEvent) {
     let partition = Some(world.broker.partitions().of(id));
     let batch = HistoryBatch {
         partition,
@@ -77,6 +97,24 @@ async fn publish(world: &World, id: ExecutionId, number: u32, at: i64, kind: His
         .publish(history_message(&batch).expect("encodes"))
         .await
         .expect("stored");
+}
+
+/// The end of the only step, which began in this second.
+fn step(began: i64) -> StepEnded {
+    StepEnded {
+        index: 0,
+        item: None,
+        role: StepRole::Main,
+        action: StepAction::Tool,
+        name: "say".to_owned(),
+        tool: None,
+        status: StepStatus::Completed,
+        input: None,
+        output: Some(json!({"value": 1})),
+        error: None,
+        started_at: second(began),
+        attempts: Vec::new(),
+    }
 }
 
 /// History of an execution that began in this second and took two.
@@ -95,8 +133,13 @@ async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatu
             kind: TriggerKind::Manual,
             by: "ada".to_owned(),
             delivery: None,
+            depth: 0,
         },
         traceparent: None,
+        key: Some("echo:k".to_owned()),
+        parent: None,
+        rerun_of: None,
+        status: ExecutionStatus::Running,
     };
     publish(
         world,
@@ -106,25 +149,8 @@ async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatu
         HistoryKind::ExecutionStarted(Box::new(started)),
     )
     .await;
-    let step = StepEnded {
-        index: 0,
-        name: "say".to_owned(),
-        tool: None,
-        status: StepStatus::Completed,
-        input: None,
-        output: Some(json!({"value": 1})),
-        error: None,
-        started_at: second(began),
-        attempts: Vec::new(),
-    };
-    publish(
-        world,
-        id,
-        2,
-        began + 1,
-        HistoryKind::StepEnded(Box::new(step)),
-    )
-    .await;
+    let kind = HistoryKind::StepEnded(Box::new(step(began)));
+    publish(world, id, 2, began + 1, kind).await;
     let ended = ExecutionEnded {
         status,
         output: Some(json!({})),
@@ -133,6 +159,7 @@ async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatu
         steps_completed: 1,
         steps_failed: 0,
         steps_skipped: 0,
+        steps_compensated: 0,
         stale_results: 0,
     };
     publish(
@@ -265,6 +292,9 @@ async fn without_a_database_the_past_is_what_the_stream_holds() {
     assert_eq!(shown.body["execution"]["status"], "completed");
     assert_eq!(shown.body["execution"]["durationMs"], 2000);
     assert_eq!(shown.body["metadata"]["completedSteps"], 1);
+    let items = format!("/api/executions/{done}/steps/say/items");
+    let unknown = gateway.get(&items).await;
+    unknown.expect_problem(503, "database.not_configured", "CONFIG");
     gateway.stop().await;
 }
 
@@ -328,45 +358,68 @@ async fn live_executions_are_shown_while_the_database_is_away() {
     gateway.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cancelling_is_an_input_and_what_has_ended_cannot_be_cancelled() {
-    let world = world().await;
-    let owner = world.owner().await;
-    let gateway = world.gateway(config()).await;
-    let (running, ended) = (ExecutionId::new(), ExecutionId::new());
-    owner.knows(view(running, 0));
-    let mut over = view(ended, 0);
-    over.summary.status = ExecutionStatus::Completed;
-    owner.knows(over);
-    let cancel = async |id: ExecutionId| {
-        gateway
-            .post(
-                &format!("/api/executions/{id}/cancel"),
-                &json!({"reason": "enough"}),
-            )
-            .await
-    };
-    let accepted = cancel(running).await;
-    assert_eq!(accepted.status, 202, "{accepted:?}");
-    let refused = cancel(ended).await;
-    refused.expect_problem(409, "execution.ended", "STATE");
-    assert_eq!(refused.body["executionStatus"], "completed");
-    cancel(ExecutionId::new())
-        .await
-        .expect_problem(404, "execution.unknown", "STATE");
-    let inputs = world.inputs().await;
-    assert_eq!(inputs.len(), 1);
-    assert_eq!(inputs[0].execution, running);
-    match &inputs[0].kind {
-        InputKind::Cancel(cancel) => {
-            assert_eq!(
-                (cancel.by.as_str(), cancel.reason.as_deref()),
-                ("admin", Some("enough"))
-            );
-        }
-        other => panic!("{other:?}"),
+/// Items, wishes and relations, which come from the database.
+async fn history_of_more(world: &World, gateway: &Running, done: ExecutionId) {
+    let path = format!("/api/executions/{done}");
+    for item in 0..3 {
+        let ended = StepEnded {
+            item: Some(item),
+            output: Some(json!({"n": item})),
+            ..step(12)
+        };
+        let kind = HistoryKind::StepEnded(Box::new(ended));
+        publish(world, done, 4 + item, 13, kind).await;
     }
-    gateway.stop().await;
+    let items = format!("{path}/steps/say/items");
+    eventually("items are written", async || {
+        let all = gateway.get(&items).await;
+        all.body["items"].as_array().map(Vec::len) == Some(3)
+    })
+    .await;
+    let page = gateway.get(&format!("{items}?limit=2")).await;
+    assert_eq!(page.body["nextAfter"], 1, "{page:?}");
+    assert_eq!(page.body["items"][1]["item"], 1);
+    assert_eq!(page.body["items"][1]["output"], json!({"n": 1}));
+    let next = format!("{path}/steps/0/items?limit=2&after=1");
+    let next = gateway.get(&next).await;
+    assert_eq!(next.body["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(next.body["nextAfter"], json!(null));
+    let counted = &gateway.get(&path).await.body["steps"][0]["items"];
+    assert_eq!(
+        (&counted["total"], &counted["completed"]),
+        (&json!(3), &json!(3))
+    );
+    let unknown = gateway.get(&format!("{path}/steps/other/items")).await;
+    unknown.expect_problem(404, "request.no_such_resource", "POLICY");
+
+    let record = ControlRecord {
+        execution: Some(done),
+        control: Control {
+            request: RequestId::new(),
+            by: "ada".to_owned(),
+            scopes: vec!["operate".to_owned()],
+            reason: None,
+            reply_to: None,
+            action: ControlAction::Pause,
+        },
+        outcome: ControlOutcome::Applied,
+    };
+    let event = HistoryEvent {
+        execution: None,
+        number: 0,
+        at: second(14),
+        kind: HistoryKind::Controlled(Box::new(record)),
+    };
+    tell(world, done, event).await;
+    eventually("the wish is written", async || {
+        let audit = gateway.get("/api/audit?action=pause").await;
+        audit.body["entries"][0]["by"] == "ada"
+    })
+    .await;
+    let list = gateway.get("/api/executions?key=echo:k").await;
+    assert_eq!(list.body["executions"][0]["id"], json!(done), "{list:?}");
+    let list = gateway.get(&format!("/api/executions?parent={done}")).await;
+    assert_eq!(list.body["executions"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -398,6 +451,7 @@ async fn with_a_database_the_past_comes_from_it() {
     assert_eq!(shown.body["metadata"]["source"], "history", "{shown:?}");
     assert_eq!(shown.body["execution"]["durationMs"], 2000);
     assert_eq!(shown.body["steps"][0]["name"], "say");
+    history_of_more(&world, &gateway, done).await;
 
     let first = gateway.get("/api/executions?limit=1").await;
     assert_eq!(first.body["executions"][0]["id"], json!(live));

@@ -97,6 +97,7 @@ async fn a_signed_webhook_becomes_one_start_for_each_route_that_matches() {
         kind: TriggerKind::Webhook,
         by: "labeled".to_owned(),
         delivery: Some("d1".to_owned()),
+        depth: 0,
     };
     assert_eq!(start.trigger, trigger);
     gateway.stop().await;
@@ -185,9 +186,14 @@ async fn a_router_that_dies_between_start_and_acknowledgement_starts_nothing_twi
             kind: TriggerKind::Webhook,
             by: "every".to_owned(),
             delivery: None,
+            depth: 0,
         },
         lane: Lane::Bulk,
         traceparent: None,
+        key: None,
+        priority: 0,
+        parent: None,
+        rerun: None,
     };
     let (writer, task) = afu9_broker::log::LogWriter::start(world.broker.clone());
     let kind = InputKind::Start(Box::new(start));

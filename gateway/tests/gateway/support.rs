@@ -349,6 +349,8 @@ impl World {
                                 Some(view) => QueryReply::Execution(Box::new(view.clone())),
                                 None => QueryReply::Unknown,
                             },
+                            Query::Explain { .. } => QueryReply::Unknown,
+                            Query::Holds => QueryReply::Holds(Vec::new()),
                             Query::List { limit } => {
                                 let mut mine: Vec<_> = known
                                     .values()

@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use afu9_broker::error::chain;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::projector::run_once::chain;
 use crate::projector::{Message, Report};
 
 /// So many messages behind is worth a line in the log: minutes of a busy system.

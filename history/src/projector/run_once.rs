@@ -1,5 +1,6 @@
 //! One round of the projector: delivered messages in, a [`Report`] out.
 
+use afu9_broker::error::chain;
 use afu9_schemas::message::HistoryBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -144,16 +145,4 @@ async fn write<'a>(
         }
     };
     Ok((messages, written))
-}
-
-/// `error` with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

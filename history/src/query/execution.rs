@@ -1,76 +1,60 @@
 //! Everything about one execution.
 
-use afu9_schemas::message::AttemptRecord;
-use afu9_schemas::view::{ExecutionSummary, ExecutionView, StepView};
+use afu9_schemas::message::Parent;
+use afu9_schemas::view::{ExecutionSummary, ExecutionView, PauseView};
 use afu9_schemas::{ExecutionId, StepError, Timestamp};
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use crate::Store;
-use crate::query::{QueryError, SummaryRow, step_status, unsigned};
-
-/// How far a step may lie outside its execution by the log's clock. The clock of a broker that took
-/// over may differ; a day costs at most a look into one more partition.
-const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
+use crate::query::steps::Span;
+use crate::query::{QueryError, SummaryRow, unsigned};
+use crate::rows::execution::Pause;
 
 #[derive(FromRow)]
 struct ExecutionRow {
     #[sqlx(flatten)]
     summary: SummaryRow,
+    #[sqlx(flatten)]
+    parent: ParentRow,
     input: Option<Json<Value>>,
     output: Option<Json<Value>>,
     error_detail: Option<Json<StepError>>,
     repository: Option<String>,
+    pause_metadata: Option<Json<Pause>>,
+    concurrency_key: Option<String>,
+    rerun_of: Option<Uuid>,
 }
 
+/// All null, but for the item, or none.
 #[derive(FromRow)]
-struct StepRow {
-    step_index: i32,
-    step_name: String,
-    tool: Option<String>,
-    status: String,
-    input: Option<Json<Value>>,
-    output: Option<Json<Value>>,
-    error_detail: Option<Json<StepError>>,
-    started_at: DateTime<Utc>,
-    completed_at: Option<DateTime<Utc>>,
-    attempts: Option<Json<Vec<AttemptRecord>>>,
+struct ParentRow {
+    parent_execution_id: Option<Uuid>,
+    parent_step_index: Option<i32>,
+    parent_item_index: Option<i32>,
+    parent_attempt: Option<i32>,
+    parent_waits: Option<bool>,
+    parent_depth: Option<i32>,
 }
 
-impl TryFrom<StepRow> for StepView {
-    type Error = QueryError;
-
-    fn try_from(row: StepRow) -> Result<Self, QueryError> {
-        let tool = row.tool.map(|tool| {
-            tool.parse().map_err(|_| QueryError::Unknown {
-                column: "workflow_steps.tool",
-                value: tool,
-            })
-        });
-        Ok(Self {
-            index: unsigned(row.step_index),
-            name: row.step_name,
-            tool: tool.transpose()?,
-            status: step_status(&row.status)?,
-            input: row.input.map(|Json(input)| input),
-            output: row.output.map(|Json(output)| output),
-            error: row.error_detail.map(|Json(error)| error),
-            started_at: Some(Timestamp::from(row.started_at)),
-            completed_at: row.completed_at.map(Timestamp::from),
-            attempts: row
-                .attempts
-                .map(|Json(attempts)| attempts)
-                .unwrap_or_default(),
-            waiting_until: None,
+impl ParentRow {
+    fn parent(self) -> Option<Parent> {
+        Some(Parent {
+            execution: ExecutionId::from_uuid(self.parent_execution_id?),
+            step: unsigned(self.parent_step_index?),
+            item: self.parent_item_index.map(unsigned),
+            attempt: unsigned(self.parent_attempt?),
+            waits: self.parent_waits?,
+            depth: unsigned(self.parent_depth?),
         })
     }
 }
 
 impl Store {
-    /// Everything known about `id` with every step that has ended; none if history has no such
-    /// execution (it may still be live, or its start may not be written yet).
+    /// Everything known about `id` with every step that has ended, their items only counted; none if
+    /// history has no such execution (it may still be live, or its start may not be written yet).
     ///
     /// # Errors
     /// [`QueryError::is_retryable`] says whether to ask again.
@@ -81,19 +65,24 @@ impl Store {
         let Some(row) = self.execution_row(id).await? else {
             return Ok(None);
         };
-        let steps = self
-            .step_rows(id, row.summary.started_at, row.summary.completed_at)
-            .await?;
+        let span = Span::new(row.summary.started_at, row.summary.completed_at);
+        let steps = self.steps(id, span).await?;
         Ok(Some(ExecutionView {
             summary: ExecutionSummary::try_from(row.summary)?,
             input: row.input.map(|Json(input)| input).unwrap_or_default(),
             output: row.output.map(|Json(output)| output),
             error: row.error_detail.map(|Json(error)| error),
             repository: row.repository,
-            steps: steps
-                .into_iter()
-                .map(StepView::try_from)
-                .collect::<Result<_, _>>()?,
+            steps,
+            paused: row.pause_metadata.map(|Json(pause)| PauseView {
+                by: pause.paused_by,
+                reason: pause.reason,
+                at: Timestamp::from(pause.paused_at),
+            }),
+            key: row.concurrency_key,
+            parent: row.parent.parent(),
+            rerun_of: row.rerun_of.map(ExecutionId::from_uuid),
+            signals: 0,
             truncated: false,
         }))
     }
@@ -102,33 +91,14 @@ impl Store {
         sqlx::query_as(
             "SELECT e.id, e.workflow_id, e.workflow_name, e.workflow_version, e.status,
                     e.triggered_by, e.started_at, e.completed_at, e.input, e.output, e.error_detail,
+                    e.pause_metadata, e.concurrency_key, e.parent_execution_id, e.parent_step_index,
+                    e.parent_item_index, e.parent_attempt, e.parent_waits, e.parent_depth, e.rerun_of,
                     r.full_name AS repository
              FROM workflow_executions e LEFT JOIN repositories r ON r.id = e.repository_id
              WHERE e.id = $1",
         )
         .bind(id.as_uuid())
         .fetch_optional(self.pool())
-        .await
-    }
-
-    /// The instants only spare Postgres a look into the other months.
-    async fn step_rows(
-        &self,
-        id: ExecutionId,
-        started_at: DateTime<Utc>,
-        completed_at: Option<DateTime<Utc>>,
-    ) -> Result<Vec<StepRow>, sqlx::Error> {
-        sqlx::query_as(
-            "SELECT step_index, step_name, tool, status, input, output, error_detail, started_at,
-                    completed_at, attempts
-             FROM workflow_steps
-             WHERE execution_id = $1 AND started_at >= $2 AND started_at <= coalesce($3, 'infinity')
-             ORDER BY step_index, started_at",
-        )
-        .bind(id.as_uuid())
-        .bind(started_at - CLOCK_SLACK)
-        .bind(completed_at.map(|completed_at| completed_at + CLOCK_SLACK))
-        .fetch_all(self.pool())
         .await
     }
 }

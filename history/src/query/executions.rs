@@ -43,6 +43,17 @@ impl ExecutionFilter {
     pub const MAX_LIMIT: u32 = 200;
 }
 
+/// What executions may have in common beside their workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// They contend for this key.
+    Key(String),
+    /// Steps of this execution run them.
+    Parent(ExecutionId),
+    /// They repeat this execution.
+    RerunOf(ExecutionId),
+}
+
 impl Store {
     /// The newest executions that pass `filter`, newest first.
     ///
@@ -51,6 +62,26 @@ impl Store {
     pub async fn list_executions(
         &self,
         filter: &ExecutionFilter,
+    ) -> Result<Vec<ExecutionSummary>, QueryError> {
+        self.executions(filter, None).await
+    }
+
+    /// Like [`Self::list_executions`], only those that have `relation`.
+    ///
+    /// # Errors
+    /// [`QueryError::is_retryable`] says whether to ask again.
+    pub async fn list_related_executions(
+        &self,
+        relation: &Relation,
+        filter: &ExecutionFilter,
+    ) -> Result<Vec<ExecutionSummary>, QueryError> {
+        self.executions(filter, Some(relation)).await
+    }
+
+    async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        relation: Option<&Relation>,
     ) -> Result<Vec<ExecutionSummary>, QueryError> {
         // Built, because a condition that is absent must be absent from the text too: only then can
         // each combination use the index made for it.
@@ -70,6 +101,22 @@ impl Store {
             query
                 .push(" AND workflow_name = ")
                 .push_bind(crate::text::name(workflow));
+        }
+        match relation {
+            None => {}
+            Some(Relation::Key(key)) => {
+                query
+                    .push(" AND concurrency_key = ")
+                    .push_bind(crate::text::name(key));
+            }
+            Some(Relation::Parent(parent)) => {
+                query
+                    .push(" AND parent_execution_id = ")
+                    .push_bind(parent.as_uuid());
+            }
+            Some(Relation::RerunOf(earlier)) => {
+                query.push(" AND rerun_of = ").push_bind(earlier.as_uuid());
+            }
         }
         if let Some(before) = filter.before {
             query

@@ -3,6 +3,7 @@
 use afu9_schemas::ExecutionId;
 use afu9_schemas::message::{AttemptRecord, StepEnded};
 use afu9_schemas::tool::kind_profile;
+use afu9_schemas::view::StepStatus;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ pub(crate) struct ToolCallRow {
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) completed_at: Option<DateTime<Utc>>,
     pub(crate) step_index: i32,
+    /// None where the step runs once.
+    pub(crate) item_index: Option<i32>,
     pub(crate) attempt: i32,
     pub(crate) worker: Option<String>,
 }
@@ -32,11 +35,16 @@ pub(crate) struct ToolCallRow {
 impl ToolCallRow {
     /// The rows of `step`: none for a step without a tool, or with a tool of a kind that is no MCP
     /// server (the test kind).
+    ///
+    /// Each call is told by the end that followed it and by no other, because a row that is there is
+    /// not written again: not by the second end of a step that was compensated, and not by an end after
+    /// a retry by hand, which has every attempt but perhaps other parameters than the earlier ones.
     pub(crate) fn of_step(execution: ExecutionId, step: &StepEnded) -> Vec<Self> {
         let Some(tool) = &step.tool else {
             return Vec::new();
         };
-        if !kind_profile(tool.kind()).is_some_and(|profile| profile.production) {
+        let recorded = kind_profile(tool.kind()).is_some_and(|profile| profile.production);
+        if !recorded || step.status == StepStatus::Compensated {
             return Vec::new();
         }
         let params = step.input.as_ref().map(text::json);
@@ -49,6 +57,7 @@ impl ToolCallRow {
                 id: identity::tool_call(
                     execution,
                     step.index,
+                    step.item,
                     attempt.attempt,
                     attempt.dispatched_at,
                 ),
@@ -66,11 +75,13 @@ impl ToolCallRow {
                 started_at: started_at.to_datetime(),
                 completed_at: attempt.ended_at.map(|ended| ended.to_datetime()),
                 step_index: int(step.index),
+                item_index: step.item.map(int),
                 attempt: int(attempt.attempt),
                 worker: attempt.worker.as_ref().map(ToString::to_string),
             }
         };
-        step.attempts.iter().map(row).collect()
+        let of_this_run = |attempt: &&AttemptRecord| attempt.dispatched_at >= step.started_at;
+        step.attempts.iter().filter(of_this_run).map(row).collect()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Migrations and partitions.
 
 use afu9_schemas::Timestamp;
+use afu9_schemas::view::{StepAction, StepRole};
 use afu9_servers::fixture;
 
 use crate::stories::{NOON, Story, after, batch, workflow};
@@ -22,9 +23,9 @@ async fn migrations_run_twice_and_in_several_processes_at_once() {
         &pool,
         "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public' AND table_name IN (
              'workflows', 'workflow_executions', 'workflow_steps', 'mcp_servers', 'repositories',
-             'agent_runs', 'mcp_tool_calls')",
+             'agent_runs', 'mcp_tool_calls', 'audit_log')",
     );
-    assert_eq!(tables.await, 7);
+    assert_eq!(tables.await, 8);
     let servers = "SELECT count(*) FROM mcp_servers WHERE (name, endpoint) IN (
          ('github', 'http://localhost:3001'), ('deploy', 'http://localhost:3002'),
          ('observability', 'http://localhost:3003'))";
@@ -45,6 +46,67 @@ async fn a_schema_newer_than_this_build_is_left_alone() {
     .await
     .expect("inserts");
     database.store.migrate().await.expect("nothing to do");
+}
+
+/// What a version that knew no items wrote, and still writes while both run.
+const WITHOUT_ITEMS: &str = "
+INSERT INTO workflow_steps (id, execution_id, step_name, step_index, status, tool, started_at, completed_at)
+SELECT gen_random_uuid(), $1, 'step-' || n, n, 'completed', 'github.createIssue',
+       $2 + make_interval(months => n, secs => n), $2 + make_interval(months => n, secs => n + 1)
+FROM generate_series(0, 2) n
+ON CONFLICT DO NOTHING";
+
+#[tokio::test]
+async fn what_an_earlier_version_wrote_and_writes_stays_readable() {
+    let fixture = fixture::postgres().expect("a database");
+    let (store, pool) = (store(&fixture.url), pool(&fixture.url));
+    let mut earlier = sqlx::migrate!("../migrations");
+    let migrations: Vec<_> = earlier.iter().filter(|m| m.version <= 4).cloned().collect();
+    earlier.migrations = migrations.into();
+    earlier.run(&pool).await.expect("migrates");
+
+    let execution = afu9_schemas::ExecutionId::new();
+    sqlx::query(
+        "INSERT INTO workflow_executions (id, workflow_id, workflow_name, status, started_at, event_number)
+         VALUES ($1, $1, 'build', 'completed', $2, 9)",
+    )
+    .bind(execution.as_uuid())
+    .bind(NOON.to_datetime())
+    .execute(&pool)
+    .await
+    .expect("inserts");
+    let write = || async {
+        let steps = sqlx::query(WITHOUT_ITEMS)
+            .bind(execution.as_uuid())
+            .bind(NOON.to_datetime());
+        steps.execute(&pool).await.expect("inserts").rows_affected()
+    };
+    assert_eq!(write().await, 3);
+    // Partitions of their own for these rows.
+    store.ensure_partitions(0).await.expect("makes");
+
+    store.migrate().await.expect("migrates");
+
+    assert_eq!(write().await, 0, "the same rows by the new key too");
+    let shown = || async {
+        let view = store.show_execution(execution).await.expect("reads");
+        view.expect("is there").steps
+    };
+    let steps = shown().await;
+    let items: Vec<_> = steps.iter().map(|step| (step.index, step.item)).collect();
+    assert_eq!(items, [(0, None), (1, None), (2, None)]);
+    assert!(
+        steps
+            .iter()
+            .all(|step| step.role == StepRole::Main && step.action == StepAction::Tool)
+    );
+    // What is told of the same step now replaces what was known of it.
+    let mut story = Story::new(workflow("build"));
+    story.execution = execution;
+    let told = batch([story.step_as(2, 0, |_| ())]);
+    store.write_batches(&[&told]).await.expect("writes");
+    let steps = shown().await;
+    assert_eq!((steps.len(), steps[0].attempts.len()), (3, 1));
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! Histories to write: workflows that ran, told as the events their owner would publish.
 
+use afu9_schemas::id::RequestId;
 use afu9_schemas::message::{
-    AttemptRecord, DefinitionRecord, ExecutionEnded, ExecutionStarted, HistoryBatch, HistoryEvent,
-    HistoryKind, Repository, StepEnded, Trigger, TriggerKind, WorkflowRef,
+    AttemptRecord, Control, ControlAction, ControlOutcome, ControlRecord, DefinitionRecord,
+    ExecutionEnded, ExecutionStarted, HistoryBatch, HistoryEvent, HistoryKind, Parent, Repository,
+    StatusChanged, StepEnded, Trigger, TriggerKind, WorkflowRef,
 };
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::view::{ExecutionStatus, StepAction, StepRole, StepStatus};
 use afu9_schemas::{
     DefinitionHash, ErrorClass, ExecutionId, StepError, Timestamp, WorkerId, WorkflowId,
 };
@@ -62,6 +64,11 @@ pub(crate) struct Story {
     /// Whether the last step fails after a second attempt.
     pub(crate) fails: bool,
     pub(crate) input: Value,
+    pub(crate) key: Option<String>,
+    pub(crate) parent: Option<Parent>,
+    pub(crate) rerun_of: Option<ExecutionId>,
+    /// Its status at first.
+    pub(crate) status: ExecutionStatus,
 }
 
 impl Story {
@@ -75,6 +82,10 @@ impl Story {
             steps: 5,
             fails: false,
             input: json!({ "issue": 7 }),
+            key: None,
+            parent: None,
+            rerun_of: None,
+            status: ExecutionStatus::Running,
         }
     }
 
@@ -96,7 +107,8 @@ impl Story {
         events
     }
 
-    fn event(&self, number: u32, kind: HistoryKind) -> HistoryEvent {
+    /// An event a second after the one before it.
+    pub(crate) fn event(&self, number: u32, kind: HistoryKind) -> HistoryEvent {
         let at = after(self.start, u64::from(number - 1));
         HistoryEvent {
             execution: Some(self.execution),
@@ -119,8 +131,13 @@ impl Story {
                 kind: TriggerKind::Webhook,
                 by: "issues.opened".to_owned(),
                 delivery: Some("d-1".to_owned()),
+                depth: 0,
             },
             traceparent: None,
+            key: self.key.clone(),
+            parent: self.parent,
+            rerun_of: self.rerun_of,
+            status: self.status,
         };
         self.event(1, HistoryKind::ExecutionStarted(Box::new(started)))
     }
@@ -138,6 +155,9 @@ impl Story {
         };
         let step = StepEnded {
             index,
+            item: None,
+            role: StepRole::Main,
+            action: StepAction::Tool,
             name: format!("step-{index}"),
             tool: Some(self.tool.parse().expect("a tool")),
             status: if fails {
@@ -171,9 +191,108 @@ impl Story {
             steps_completed: self.steps - u32::from(self.fails),
             steps_failed: u32::from(self.fails),
             steps_skipped: 0,
+            steps_compensated: 0,
             stale_results: 0,
         };
         self.event(self.steps + 2, HistoryKind::ExecutionEnded(Box::new(ended)))
+    }
+}
+
+impl Story {
+    /// The execution goes on as something else.
+    pub(crate) fn changed(&self, number: u32, status: ExecutionStatus) -> HistoryEvent {
+        let changed = StatusChanged {
+            status,
+            by: Some(format!("user-{number}")),
+            reason: Some("to have a look".to_owned()),
+            workflow: None,
+        };
+        self.event(number, HistoryKind::StatusChanged(Box::new(changed)))
+    }
+
+    /// The execution goes on with another version, and otherwise as it was.
+    pub(crate) fn moved(&self, number: u32, status: ExecutionStatus, version: u32) -> HistoryEvent {
+        let mut event = self.changed(number, status);
+        if let HistoryKind::StatusChanged(changed) = &mut event.kind {
+            changed.workflow = Some(WorkflowRef {
+                version,
+                ..self.workflow.clone()
+            });
+        }
+        event
+    }
+
+    /// Step `index` ends as event `number`, with a change to what is told of it.
+    pub(crate) fn step_as(
+        &self,
+        number: u32,
+        index: u32,
+        change: impl FnOnce(&mut StepEnded),
+    ) -> HistoryEvent {
+        let HistoryKind::StepEnded(mut step) = self.step(index).kind else {
+            panic!("a step's end is told otherwise")
+        };
+        change(&mut step);
+        self.event(number, HistoryKind::StepEnded(step))
+    }
+
+    /// Step `index` ends again, after it was retried by hand, with other parameters, a second before.
+    pub(crate) fn retried(&self, number: u32, index: u32) -> HistoryEvent {
+        self.step_as(number, index, |step| {
+            let begun = after(self.start, u64::from(number - 2));
+            (step.started_at, step.status) = (begun, StepStatus::Completed);
+            (step.error, step.output) = (None, Some(json!({ "again": number })));
+            step.input = Some(json!({ "title": "corrected" }));
+            let earlier = step.attempts.last().expect("it was attempted");
+            step.attempts.push(AttemptRecord {
+                attempt: earlier.attempt + 1,
+                dispatched_at: begun,
+                started_at: Some(begun),
+                ended_at: Some(after(begun, 1)),
+                error: None,
+                ..earlier.clone()
+            });
+        })
+    }
+
+    /// Item `item` of step `index` ends.
+    pub(crate) fn item(&self, number: u32, index: u32, item: u32) -> HistoryEvent {
+        self.step_as(number, index, |step| {
+            step.item = Some(item);
+            step.output = Some(json!({ "item": item }));
+        })
+    }
+
+    /// The execution ends as event `number`.
+    pub(crate) fn ended_as(&self, number: u32) -> HistoryEvent {
+        self.event(number, self.ended().kind)
+    }
+}
+
+/// Somebody wished something about an execution, or about everything.
+pub(crate) fn controlled(
+    execution: Option<ExecutionId>,
+    at: Timestamp,
+    action: ControlAction,
+    outcome: ControlOutcome,
+) -> HistoryEvent {
+    let record = ControlRecord {
+        execution,
+        control: Control {
+            request: RequestId::new(),
+            by: "ada".to_owned(),
+            scopes: vec!["operate".to_owned(), "read".to_owned()],
+            reason: Some("to have a look".to_owned()),
+            reply_to: None,
+            action,
+        },
+        outcome,
+    };
+    HistoryEvent {
+        execution: None,
+        number: 0,
+        at,
+        kind: HistoryKind::Controlled(Box::new(record)),
     }
 }
 

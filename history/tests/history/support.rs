@@ -64,6 +64,7 @@ pub(crate) async fn all_rows(pool: &PgPool) -> Vec<Value> {
              UNION ALL SELECT 'workflow_executions', to_jsonb(x) FROM workflow_executions x
              UNION ALL SELECT 'workflow_steps', to_jsonb(x) FROM workflow_steps x
              UNION ALL SELECT 'mcp_tool_calls', to_jsonb(x) FROM mcp_tool_calls x
+             UNION ALL SELECT 'audit_log', to_jsonb(x) FROM audit_log x
          ) AS every ORDER BY t, r",
     )
     .fetch_all(pool)

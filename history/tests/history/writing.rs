@@ -2,15 +2,18 @@
 
 use afu9_history::WriteError;
 use afu9_schemas::id::mix64;
-use afu9_schemas::message::{HistoryBatch, HistoryEvent, HistoryKind};
-use afu9_schemas::{Timestamp, WorkflowId};
+use afu9_schemas::message::{
+    ControlAction, ControlOutcome, HistoryBatch, HistoryEvent, HistoryKind, HoldScope, Parent,
+};
+use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
+use afu9_schemas::{ExecutionId, Timestamp, WorkflowId};
 use serde_json::json;
 
-use crate::stories::{NOON, Story, after, batch, definition, workflow};
+use crate::stories::{NOON, Story, after, batch, controlled, definition, workflow};
 use crate::support::{all_rows, count, database, write_until_done};
 
 /// A small world: two workflows (one of them changed, disabled and enabled again), one without a
-/// definition, two repositories, executions that succeed, fail and still run.
+/// definition, two repositories, executions that succeed, fail, still run, and are steered by hand.
 fn world() -> Vec<HistoryEvent> {
     let (build, deploy) = (workflow("build"), workflow("deploy"));
     let mut events = vec![
@@ -36,7 +39,87 @@ fn world() -> Vec<HistoryEvent> {
     events.extend(Story::new(workflow("undefined")).events());
     let running = Story::new(build).at(after(NOON, 90));
     events.extend([running.started(), running.step(0)]);
+    events.extend(steered());
     events
+}
+
+/// An execution that waits for its key, has a step of three items, fails, is retried by hand, paused,
+/// moved while it is paused, resumed, and compensated; the execution one of its steps runs; and the
+/// wishes behind it.
+fn steered() -> Vec<HistoryEvent> {
+    use ExecutionStatus::{Failed, Paused, Pending, Running};
+
+    let mut story = Story::new(workflow("build")).at(after(NOON, 120)).failing();
+    (story.key, story.status) = (Some("build/shop".to_owned()), Pending);
+    let mut child = Story::new(workflow("deploy")).at(after(NOON, 130));
+    child.rerun_of = Some(ExecutionId::derived("earlier"));
+    child.parent = Some(Parent {
+        execution: story.execution,
+        step: 3,
+        item: Some(1),
+        attempt: 1,
+        waits: true,
+        depth: 1,
+    });
+    let failed_item = story.step_as(5, 1, |step| {
+        (step.item, step.status, step.output) = (Some(2), StepStatus::Failed, None);
+    });
+    let mut item_again = story.retried(12, 1);
+    if let HistoryKind::StepEnded(step) = &mut item_again.kind {
+        step.item = Some(2);
+    }
+    let undone = story.step_as(17, 0, |step| step.status = StepStatus::Compensated);
+    let undoing = story.step_as(18, 5, |step| {
+        (step.role, step.name) = (StepRole::Compensation, "step-0.compensate".to_owned());
+        step.started_at = after(story.start, 16);
+    });
+    let wish = |second, action| {
+        let at = after(story.start, second);
+        controlled(Some(story.execution), at, action, ControlOutcome::Applied)
+    };
+    let (step, params) = (None, Some(json!({ "title": "corrected" })));
+    let held = ControlOutcome::refused("hold.none", "nothing is held");
+    let mut events = vec![
+        story.started(),
+        story.changed(2, Running),
+        story.item(3, 1, 0),
+        story.item(4, 1, 1),
+        failed_item,
+        story.step_as(6, 0, |_| ()),
+        story.step_as(7, 1, |_| ()),
+        story.step_as(8, 4, |_| ()),
+        story.ended_as(9),
+        story.changed(10, Running),
+        story.retried(11, 4),
+        item_again,
+        story.changed(13, Paused),
+        story.moved(14, Paused, 2),
+        story.changed(15, Running),
+        story.changed(16, Failed),
+        undone,
+        undoing,
+        story.ended_as(19),
+        wish(9, ControlAction::Retry { step, params }),
+        wish(12, ControlAction::Pause),
+        controlled(None, NOON, ControlAction::Release(HoldScope::All), held),
+    ];
+    events.extend(child.events());
+    events.extend(left_paused());
+    events
+}
+
+/// An execution that was paused twice, and then moved and left as it was.
+fn left_paused() -> [HistoryEvent; 5] {
+    use ExecutionStatus::{Paused, Running};
+
+    let story = Story::new(workflow("build")).at(after(NOON, 150));
+    [
+        story.started(),
+        story.changed(2, Paused),
+        story.changed(3, Running),
+        story.changed(4, Paused),
+        story.moved(5, Paused, 2),
+    ]
 }
 
 /// The events in an order and in batches that depend on `seed`, some of them twice.
@@ -73,14 +156,15 @@ async fn any_order_any_split_and_any_repetition_give_the_same_rows() {
         .expect("writes");
     let expected = all_rows(&database.pool).await;
     assert!(
-        expected.len() > 40,
+        expected.len() > 60,
         "the world is in the tables: {}",
         expected.len()
     );
 
     for seed in 0..40 {
         sqlx::query(
-            "TRUNCATE workflows, repositories, workflow_executions, workflow_steps, mcp_tool_calls",
+            "TRUNCATE workflows, repositories, workflow_executions, workflow_steps, mcp_tool_calls,
+                      audit_log",
         )
         .execute(&database.pool)
         .await

@@ -7,6 +7,7 @@ use afu9_engine::checkpoint::Segment;
 use afu9_engine::{Definitions, PartitionState};
 use afu9_schemas::{Partition, codec};
 use futures::stream::FuturesUnordered;
+use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ impl Owner {
         lease: watch::Receiver<Instant>,
     ) -> Result<Self, OwnerError> {
         let failed = |source| OwnerError::Load { partition, source };
+        let rules = shared.followers.changes();
         let mut connections = shared.broker.connections();
         connections.mark_unchanged();
         // Questions first: one that arrives while we load waits for its answer.
@@ -47,7 +49,7 @@ impl Owner {
             tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
         }
         let floor = head.floor;
-        let (state, definitions) = restore(&shared, partition, floor, segments).await?;
+        let (state, definitions) = restore(&shared, partition, floor, segments).await;
         let server = shared.broker.server_id();
         let seen = head.work.clone();
         // A checkpoint that was only ever claimed names no server.
@@ -73,13 +75,19 @@ impl Owner {
             questions,
             writing: None,
             waking: FuturesUnordered::new(),
+            resolving: FuturesUnordered::new(),
+            published: FxHashMap::default(),
+            lost: Vec::new(),
+            turns: 0,
             work,
+            rules,
             connections,
             lease,
         };
         tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
         let lost = Self::lost_kinds(&owner.shared.broker, &seen, restarted).await;
         owner.repeat_jobs(&lost).await?;
+        owner.repeat_resolutions();
         Ok(owner)
     }
 }
@@ -89,23 +97,11 @@ async fn restore(
     partition: Partition,
     floor: u64,
     segments: Vec<Segment>,
-) -> Result<(PartitionState, Definitions), OwnerError> {
+) -> (PartitionState, Definitions) {
     let mut definitions = Definitions::default();
-    let wanted: Vec<_> = segments
-        .iter()
-        .flat_map(|segment| &segment.executions)
-        .map(|execution| execution.workflow().hash)
-        .collect();
+    let wanted: Vec<_> = PartitionState::wanted(&segments).collect();
     shared.definitions.load(wanted, &mut definitions).await;
-    let state = PartitionState::restore(partition, floor, segments, &definitions);
-    match state {
-        Ok(state) => Ok((state, definitions)),
-        Err(missing) => Err(OwnerError::Load {
-            partition,
-            source: afu9_broker::RequestError::other(
-                "loading definitions of live executions",
-                format!("these are not stored or not valid any more: {missing:?}"),
-            ),
-        }),
-    }
+    let mut state = PartitionState::restore(partition, floor, segments, &definitions);
+    state.follow(shared.followers.followed());
+    (state, definitions)
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value};
 
+use super::MAX_DEFINITION_BYTES;
 use super::diagnostic::{Diagnostic, Position, Positions};
 
 /// Deepest nesting accepted; a definition has use for about ten levels.
@@ -12,6 +13,9 @@ const MAX_DEPTH: usize = 64;
 
 /// Most nodes accepted, aliases expanded: a page of aliases can otherwise stand for gigabytes.
 const MAX_NODES: usize = 200_000;
+
+/// Most bytes of the JSON pointers of all nodes together: below a long key, every node has a long one.
+const MAX_PATH_BYTES: usize = 32 * 1024 * 1024;
 
 /// A text that was read, with the place of each part.
 pub(super) struct Document {
@@ -34,6 +38,8 @@ pub(super) fn parse(source: &str) -> Result<Document, Diagnostic> {
         positions: Positions::default(),
         duplicate_keys: Vec::new(),
         nodes: 0,
+        text_bytes: 0,
+        path_bytes: 0,
     };
     let mut root = None;
     loop {
@@ -66,6 +72,9 @@ struct Builder<'input> {
     positions: Positions,
     duplicate_keys: Vec<Diagnostic>,
     nodes: usize,
+    /// Bytes of all texts, aliases expanded: one long text with many aliases is few nodes.
+    text_bytes: usize,
+    path_bytes: usize,
 }
 
 impl<'input> Builder<'input> {
@@ -94,9 +103,14 @@ impl<'input> Builder<'input> {
                 format!("nested deeper than {MAX_DEPTH} levels"),
             ));
         }
-        self.count(1, span)?;
+        self.count(1, 0, span)?;
+        self.path_bytes = self.path_bytes.saturating_add(path.len());
+        if self.path_bytes > MAX_PATH_BYTES {
+            return Err(error_at(span, "too many values below too long keys"));
+        }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
+                self.count(0, text.len(), span)?;
                 self.positions.insert(
                     path.to_owned(),
                     position(span.start),
@@ -121,7 +135,8 @@ impl<'input> Builder<'input> {
                     self.anchors.get(&anchor).cloned().ok_or_else(|| {
                         error_at(span, "alias of an anchor that is not complete yet")
                     })?;
-                self.count(nodes_in(&value), span)?;
+                let (nodes, text_bytes) = size_of(&value);
+                self.count(nodes, text_bytes, span)?;
                 return Ok(value);
             }
             _ => return Err(error_at(span, "unexpected end of the document")),
@@ -153,6 +168,7 @@ impl<'input> Builder<'input> {
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => return Err(error_at(key_span, "a key must be a plain text")),
             };
+            self.count(0, key.len(), key_span)?;
             let field_path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
             if fields.contains_key(&key) {
                 self.duplicate_keys.push(Diagnostic {
@@ -183,23 +199,36 @@ impl<'input> Builder<'input> {
             .then_some(position(span.start).column + quote)
     }
 
-    fn count(&mut self, nodes: usize, span: Span) -> Result<(), Diagnostic> {
+    fn count(&mut self, nodes: usize, text_bytes: usize, span: Span) -> Result<(), Diagnostic> {
         self.nodes = self.nodes.saturating_add(nodes);
+        self.text_bytes = self.text_bytes.saturating_add(text_bytes);
         if self.nodes > MAX_NODES {
             return Err(error_at(
                 span,
                 format!("more than {MAX_NODES} values, aliases included"),
             ));
         }
+        if self.text_bytes > MAX_DEFINITION_BYTES {
+            return Err(error_at(
+                span,
+                format!("more than {MAX_DEFINITION_BYTES} bytes of text, aliases included"),
+            ));
+        }
         Ok(())
     }
 }
 
-fn nodes_in(value: &Value) -> usize {
+/// How many nodes a value has, and how many bytes its texts.
+fn size_of(value: &Value) -> (usize, usize) {
+    let sum = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
     match value {
-        Value::Array(items) => 1 + items.iter().map(nodes_in).sum::<usize>(),
-        Value::Object(fields) => 1 + fields.values().map(nodes_in).sum::<usize>(),
-        _ => 1,
+        Value::String(text) => (1, text.len()),
+        Value::Array(items) => items.iter().map(size_of).fold((1, 0), sum),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, field)| sum((0, key.len()), size_of(field)))
+            .fold((1, 0), sum),
+        _ => (1, 0),
     }
 }
 

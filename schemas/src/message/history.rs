@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use crate::error::StepError;
 use crate::id::{ExecutionId, Partition, ToolName, WorkerId};
+use crate::message::control::ControlRecord;
 use crate::message::definition::{DefinitionRecord, WorkflowRef};
-use crate::message::input::{Repository, Trigger};
+use crate::message::input::{Parent, Repository, Trigger};
 use crate::time::Timestamp;
-use crate::view::{ExecutionStatus, StepStatus};
+use crate::view::{ExecutionStatus, StepAction, StepRole, StepStatus};
 
 /// One message of HISTORY.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,11 @@ pub enum HistoryKind {
     ExecutionEnded(Box<ExecutionEnded>),
     /// A version of a workflow was accepted, or enabled, or disabled.
     DefinitionApplied(Box<DefinitionRecord>),
+    /// The status of an execution changed without its beginning or ending.
+    StatusChanged(Box<StatusChanged>),
+    /// Somebody wished a change. The event belongs to no execution and has the number 0; the
+    /// request's id identifies it.
+    Controlled(Box<ControlRecord>),
 }
 
 /// An execution began.
@@ -63,13 +69,56 @@ pub struct ExecutionStarted {
     /// W3C trace context.
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// What it contends for.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The step that runs it.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    /// The execution it repeats.
+    #[serde(default)]
+    pub rerun_of: Option<ExecutionId>,
+    /// Its status then: `pending` where it has to wait for its key.
+    #[serde(default = "running")]
+    pub status: ExecutionStatus,
 }
 
-/// A step reached its final status. Written once, so it carries everything about the step.
+fn running() -> ExecutionStatus {
+    ExecutionStatus::Running
+}
+
+/// The status of an execution changed without its beginning or ending.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusChanged {
+    /// What it is now.
+    pub status: ExecutionStatus,
+    /// Who wished it, where somebody did.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The version the execution goes on with, where that changed.
+    #[serde(default)]
+    pub workflow: Option<WorkflowRef>,
+}
+
+/// A step, or one item of it, reached its final status. Carries everything about it. A step that is
+/// retried by hand ends again, and one that was compensated ends a second time; `(index, item,
+/// started_at)` tells which end replaces which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepEnded {
-    /// Position in the definition, from 0.
+    /// Position in the definition, from 0; compensations and `onFailure` steps come behind.
     pub index: u32,
+    /// Position of the item, from 0; none for the step as a whole.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// What the step is for.
+    #[serde(default)]
+    pub role: StepRole,
+    /// What it does.
+    #[serde(default)]
+    pub action: StepAction,
     /// Name in the definition.
     pub name: String,
     /// The tool, if the step has one.
@@ -136,6 +185,9 @@ pub struct ExecutionEnded {
     /// Steps that were skipped.
     #[serde(default)]
     pub steps_skipped: u32,
+    /// Steps that were undone.
+    #[serde(default)]
+    pub steps_compensated: u32,
     /// Results that came late or twice and changed nothing.
     #[serde(default)]
     pub stale_results: u32,

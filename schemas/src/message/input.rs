@@ -5,9 +5,11 @@ use serde_json::Value;
 
 use crate::error::StepError;
 use crate::id::{ExecutionId, WorkerId};
+use crate::message::control::Control;
 use crate::message::definition::WorkflowRef;
 use crate::subject::Lane;
 use crate::time::Timestamp;
+use crate::view::ExecutionStatus;
 
 /// One message of LOG: inputs of one partition that were gathered while the previous message was
 /// being written.
@@ -20,7 +22,7 @@ pub struct InputEnvelope {
 /// One input of one execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// Whom it concerns.
+    /// Whom it concerns; [`ExecutionId::NONE`] where it is the whole partition.
     pub execution: ExecutionId,
     /// What happened.
     pub kind: InputKind,
@@ -41,6 +43,13 @@ pub enum InputKind {
         /// The instant that was waited for.
         due: Timestamp,
     },
+    /// Somebody wants something changed.
+    Control(Box<Control>),
+    /// The owner looked up the workflow a step wants to run. Recorded, so that a replay runs the same
+    /// version.
+    ChildResolved(Box<ChildResolved>),
+    /// An execution that a step waits for has ended.
+    ChildEnded(Box<ChildEnded>),
 }
 
 /// A submission.
@@ -61,6 +70,101 @@ pub struct Start {
     /// W3C trace context of the submission.
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// What it contends for, if its workflow has limits: the value of the definition's key, with the
+    /// name of the workflow before it where others do not share it.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// Among those that wait, higher ones begin first.
+    #[serde(default)]
+    pub priority: i32,
+    /// The step that runs it.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    /// The execution it repeats.
+    #[serde(default)]
+    pub rerun: Option<Box<Rerun>>,
+}
+
+/// The step of another execution that runs this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// That execution.
+    pub execution: ExecutionId,
+    /// Position of the step.
+    pub step: u32,
+    /// Position of the item.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// Whether the step waits for the end.
+    pub waits: bool,
+    /// How many executions stand above this one.
+    pub depth: u32,
+}
+
+/// An execution that begins where an earlier one is to be repeated from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rerun {
+    /// The earlier one.
+    pub of: ExecutionId,
+    /// Steps that are not run again, with the outputs they had.
+    pub kept: Vec<KeptStep>,
+}
+
+/// A step that is taken over from an earlier execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptStep {
+    /// Its name.
+    pub name: String,
+    /// Its output.
+    #[serde(default)]
+    pub output: Option<Value>,
+}
+
+/// What the owner found for a step that runs another workflow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildResolved {
+    /// Position of the step.
+    pub step: u32,
+    /// Position of the item.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// The execution to start and how, or why none can be started.
+    pub child: Result<Box<ChildStart>, StepError>,
+}
+
+/// An execution to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildStart {
+    /// Its id, which lies in the partition of its key.
+    pub execution: ExecutionId,
+    /// Its submission.
+    pub start: Start,
+}
+
+/// How an execution ended that a step waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChildEnded {
+    /// Position of the step.
+    pub step: u32,
+    /// Position of the item.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// The execution that ended.
+    pub child: ExecutionId,
+    /// How.
+    pub status: ExecutionStatus,
+    /// Its output.
+    #[serde(default)]
+    pub output: Option<Value>,
+    /// Why it failed.
+    #[serde(default)]
+    pub error: Option<StepError>,
 }
 
 /// A repository on GitHub.
@@ -85,6 +189,17 @@ pub struct Trigger {
     /// The webhook delivery behind it.
     #[serde(default)]
     pub delivery: Option<String>,
+    /// How many executions are behind it, each started by the end of the one before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The sort of trigger.
@@ -99,6 +214,10 @@ pub enum TriggerKind {
     Schedule,
     /// Another execution started it.
     Child,
+    /// Another execution ended.
+    Workflow,
+    /// Somebody wants an earlier execution repeated.
+    Rerun,
     /// An MCP client called.
     Mcp,
 }
@@ -108,6 +227,9 @@ pub enum TriggerKind {
 pub struct JobResult {
     /// Position of the step.
     pub step: u32,
+    /// Position of the item, where the step runs once for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
     /// Which attempt this answers; an answer to any but the current one changes nothing.
     pub attempt: u32,
     /// Who answered.

@@ -41,9 +41,13 @@ pub struct Job {
     pub traceparent: Option<String>,
 }
 
-/// Notice that an execution was cancelled: workers stop what they run for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Notice that nobody waits for an execution's jobs any more: workers stop what they run for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelNotice {
-    /// The cancelled execution.
+    /// The execution.
     pub execution: ExecutionId,
+    /// Only jobs dispatched before this instant are meant: those that undo what was done, or that
+    /// are run again by hand, come later. All of them, where it is absent.
+    #[serde(default)]
+    pub before: Option<Timestamp>,
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::ExecutionId;
-use crate::view::{ExecutionSummary, ExecutionView};
+use crate::id::{ExecutionId, JobId, WorkerId};
+use crate::time::Timestamp;
+use crate::view::{ExecutionSummary, ExecutionView, ExplainView, HoldView};
 
 /// A question. The reply is a [`QueryReply`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,11 +15,34 @@ pub enum Query {
         /// Which.
         execution: ExecutionId,
     },
+    /// Why an execution is where it is.
+    Explain {
+        /// Which.
+        execution: ExecutionId,
+    },
+    /// What is held in the partition.
+    Holds,
     /// The newest executions the owner still holds.
     List {
         /// How many at most.
         limit: u32,
     },
+}
+
+/// A question to every worker: which of these jobs do you run?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkQuery {
+    /// The jobs.
+    pub jobs: Vec<JobId>,
+}
+
+/// The answer of a worker that runs some of them; the others say nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkReply {
+    /// The worker.
+    pub worker: WorkerId,
+    /// What it runs, and since when by its clock.
+    pub running: Vec<(JobId, Timestamp)>,
 }
 
 /// The owner's answer.
@@ -29,6 +53,10 @@ pub enum QueryReply {
     Execution(Box<ExecutionView>),
     /// The owner holds no such execution: it never existed here, or it is history.
     Unknown,
+    /// Why an execution is where it is.
+    Explained(Box<ExplainView>),
+    /// What is held.
+    Holds(Vec<HoldView>),
     /// Newest first.
     Executions {
         /// At most as many as were asked for.

@@ -53,7 +53,14 @@ pub struct FailParams {
     /// How many attempts fail before one succeeds; all of them if absent.
     #[serde(default)]
     pub times: Option<u32>,
-    /// Fail in a way that no further attempt can mend.
+    /// The class of the error; `retryable` if absent.
+    #[serde(default)]
+    pub class: Option<FailClass>,
+    /// The least delay asked for before another attempt, in milliseconds.
+    #[serde(default, rename = "retryAfterMs")]
+    #[schemars(range(max = 3_600_000))]
+    pub retry_after_ms: Option<u64>,
+    /// The older way to write the class `permanent`; it counts where there is no `class`.
     #[serde(default)]
     pub permanent: bool,
     /// The error's message.
@@ -61,9 +68,48 @@ pub struct FailParams {
     pub message: Option<String>,
 }
 
+/// The classes of errors that a tool can end with by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailClass {
+    /// It may go away by itself.
+    Retryable,
+    /// No further attempt can mend it.
+    Permanent,
+    /// The other side asked to wait.
+    RateLimited,
+    /// It took too long.
+    Timeout,
+}
+
 /// Output of `test.fail`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FailOutput {
+    /// The attempt that succeeded.
+    pub attempt: u32,
+}
+
+/// Parameters of `test.crash`.
+///
+/// A crash is no answer, so the same attempt is delivered again, to another worker, and nothing in it
+/// tells that from the first time. `times` therefore counts attempts, each of which costs as many
+/// workers as a job has deliveries; `withinMs` tells deliveries apart by the time that has passed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CrashParams {
+    /// How many attempts crash every worker that takes them before one succeeds; all of them if
+    /// absent.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// Crash only within this many milliseconds after the attempt was dispatched: a worker that gets
+    /// it later, because the first one crashed, succeeds.
+    #[serde(default, rename = "withinMs")]
+    pub within_ms: Option<u64>,
+}
+
+/// Output of `test.crash`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct CrashOutput {
     /// The attempt that succeeded.
     pub attempt: u32,
 }
@@ -107,6 +153,12 @@ pub(super) fn contracts() -> Vec<ToolContract> {
         ToolContract::new::<FailParams, FailOutput>(
             "test.fail",
             "Fails a number of times, then succeeds.",
+            Effect::ReadOnly,
+            &[],
+        ),
+        ToolContract::new::<CrashParams, CrashOutput>(
+            "test.crash",
+            "Aborts the worker process, with all jobs it runs.",
             Effect::ReadOnly,
             &[],
         ),

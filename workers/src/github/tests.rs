@@ -78,6 +78,7 @@ fn call(step: u32) -> Call {
         execution,
         step,
         attempt: 1,
+        item: None,
     };
     Call {
         job,

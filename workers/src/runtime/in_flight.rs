@@ -1,8 +1,9 @@
 //! What a worker is running: for heartbeats, and to stop what was cancelled.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
+use afu9_schemas::message::CancelNotice;
 use afu9_schemas::{ExecutionId, JobId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,8 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 struct State {
     running: HashMap<JobId, Running>,
-    cancelled: HashSet<ExecutionId>,
+    /// Jobs of these executions that were dispatched before an instant are not wanted any more.
+    cancelled: HashMap<ExecutionId, Timestamp>,
     cancelled_order: VecDeque<ExecutionId>,
     finished: u64,
     last_error: Option<String>,
@@ -28,6 +30,7 @@ struct State {
 #[derive(Debug)]
 struct Running {
     since: Timestamp,
+    dispatched_at: Timestamp,
     token: CancellationToken,
     /// How often the same job runs here: after a redelivery it may run twice.
     times: u32,
@@ -50,14 +53,21 @@ impl InFlight {
         }
     }
 
-    /// Notes that a job begins; `None` if its execution was cancelled.
-    pub(super) fn begin(&self, job: JobId, since: Timestamp) -> Option<CancellationToken> {
+    /// Notes that a job begins; `None` if it is not wanted any more.
+    pub(super) fn begin(
+        &self,
+        job: JobId,
+        dispatched_at: Timestamp,
+        since: Timestamp,
+    ) -> Option<CancellationToken> {
         let mut state = self.lock();
-        if state.cancelled.contains(&job.execution) {
+        let unwanted = state.cancelled.get(&job.execution);
+        if unwanted.is_some_and(|before| dispatched_at < *before) {
             return None;
         }
         let running = state.running.entry(job).or_insert_with(|| Running {
             since,
+            dispatched_at,
             token: CancellationToken::new(),
             times: 0,
         });
@@ -80,15 +90,19 @@ impl InFlight {
         }
     }
 
-    /// Stops what runs for `execution`, and what of it still waits.
-    pub(super) fn cancel(&self, execution: ExecutionId) {
+    /// Stops what runs for an execution, and what of it still waits.
+    pub(super) fn cancel(&self, notice: CancelNotice) {
+        let CancelNotice { execution, before } = notice;
+        let before = before.unwrap_or(Timestamp::from_micros(i64::MAX));
         let mut state = self.lock();
         for (job, running) in &state.running {
-            if job.execution == execution {
+            if job.execution == execution && running.dispatched_at < before {
                 running.token.cancel();
             }
         }
-        if state.cancelled.insert(execution) {
+        let known = state.cancelled.get(&execution).copied();
+        let latest = known.map_or(before, |known| known.max(before));
+        if state.cancelled.insert(execution, latest).is_none() {
             state.cancelled_order.push_back(execution);
         }
         if state.cancelled_order.len() > MAX_CANCELLED
@@ -96,6 +110,14 @@ impl InFlight {
         {
             state.cancelled.remove(&oldest);
         }
+    }
+
+    /// Which of the jobs run, and since when.
+    pub(super) fn running(&self, jobs: &[JobId]) -> Vec<(JobId, Timestamp)> {
+        let state = self.lock();
+        jobs.iter()
+            .filter_map(|job| Some((*job, state.running.get(job)?.since)))
+            .collect()
     }
 
     pub(super) fn summary(&self) -> Summary {

@@ -105,6 +105,7 @@ async fn run_job(shared: &Shared, job: Job) -> Answered {
             execution: job.id.execution,
             kind: InputKind::JobResult(Box::new(JobResult {
                 step: job.id.step,
+                item: job.id.item,
                 attempt: job.id.attempt,
                 worker: shared.config.worker.clone(),
                 started_at,
@@ -127,7 +128,10 @@ async fn outcome_of(shared: &Shared, job: &Job, started_at: Timestamp) -> Option
             "the attempt's deadline had passed before a worker was free",
         )));
     }
-    let Some(token) = shared.in_flight.begin(job.id, started_at) else {
+    let Some(token) = shared
+        .in_flight
+        .begin(job.id, job.dispatched_at, started_at)
+    else {
         return Some(failed(ToolError::cancelled().error));
     };
     let timeout = job

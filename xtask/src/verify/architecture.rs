@@ -39,13 +39,15 @@ const EDGES: [(&str, &[&str]); 11] = [
 const TEST_EDGES: [&str; 2] = ["afu9-servers", "afu9-loadtest"];
 
 /// Crates that only the named ones of ours may depend on.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 9] = [
     ("async-nats", &["afu9-broker"]),
     ("sqlx", &["afu9-history"]),
     ("axum", &["afu9-gateway", "afu9-loadtest"]),
     ("rmcp", &["afu9-gateway"]),
     ("octocrab", &["afu9-workers"]),
     ("cel", &["afu9-engine"]),
+    ("croner", &["afu9-engine"]),
+    ("chrono-tz", &["afu9-engine"]),
     ("testcontainers", &["afu9-servers"]),
 ];
 

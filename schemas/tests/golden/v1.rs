@@ -1,134 +1,36 @@
-//! Golden files: the bytes of every wire message, as they were when the message was first released.
-//!
-//! A test that fails here means that processes of different versions would not understand each
-//! other. Adding a field with a default changes what is written, not whether the old bytes can be
-//! read: then write the new bytes beside the old ones (`AFU9_GOLDEN=write cargo test -p
-//! afu9-schemas --test golden` writes files that are missing, and never changes one).
+//! What version 1 wrote. These files never change.
 
-use std::fmt::Debug;
-use std::path::PathBuf;
-
-use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::heartbeat::{DependencyCheck, DependencyStatus};
-use afu9_schemas::message::history::{
-    AttemptRecord, ExecutionEnded, ExecutionStarted, HistoryKind, StepEnded,
-};
 use afu9_schemas::message::{
-    Cancel, CancelNotice, DeadLetter, DeadLetterReason, DefinitionRecord, Heartbeat, HistoryBatch,
-    HistoryEvent, InboxBody, InboxDelivery, Input, InputEnvelope, InputKind, Job, JobEnvelope,
-    JobResult, Outcome, Query, QueryReply, Repository, Start, Trigger, TriggerKind, WorkflowRef,
+    Cancel, CancelNotice, DeadLetter, DeadLetterReason, ExecutionEnded, ExecutionStarted,
+    Heartbeat, HistoryBatch, HistoryEvent, HistoryKind, InboxBody, InboxDelivery, Input,
+    InputEnvelope, InputKind, JobEnvelope, JobResult, Outcome, Query, QueryReply, Start, StepEnded,
 };
-use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView, StepStatus, StepView};
-use afu9_schemas::{
-    ArtifactRef, DefinitionHash, DeliveryId, ExecutionId, JobId, Lane, Partition, Timestamp,
-    WorkerId, WorkerKind, WorkflowId, codec,
+use afu9_schemas::view::{
+    ExecutionStatus, ExecutionView, StepAction, StepRole, StepStatus, StepView,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use afu9_schemas::{ArtifactRef, DeliveryId, Lane, Partition};
 use serde_json::json;
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
 
-/// Compares `message` with its golden file, in both directions.
-fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name);
-    let written = codec::encode(message).expect("encodes");
-    if !file.exists() && option_env!("AFU9_GOLDEN") == Some("write") {
-        std::fs::write(&file, &written).expect("golden file written");
+use super::values::{
+    at, attempt, definition_record, error, execution, job, kind, repository, summary, trigger,
+    worker, workflow,
+};
+use super::{files, pinned, still_read};
+
+/// SHA-256 of the contents of all files, in the order of their names.
+const CONTENTS: &str = "0bd869454adaa2108daf10a637b2b79013466c23089e907e975fd9f018196582";
+
+#[test]
+fn the_files_are_what_was_released() {
+    let files = files("v1");
+    assert_eq!(files.len(), 13, "{files:?}");
+    let mut contents = Sha256::new();
+    for name in &files {
+        contents.update(pinned(name));
     }
-    let pinned = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    assert_eq!(
-        hex(&written),
-        hex(&pinned),
-        "{name} is written differently than before"
-    );
-    let read: T = codec::decode(&pinned).expect("the pinned bytes are readable");
-    assert_eq!(&read, message, "{name} is read differently than before");
-    let mut future = pinned.clone();
-    future[0] += 1;
-    let refused = codec::decode::<T>(&future).expect_err("a future version");
-    assert!(refused.is_from_the_future(), "{name}");
-}
-
-fn hex(bytes: &[u8]) -> String {
-    hex::encode(bytes)
-}
-
-fn execution() -> ExecutionId {
-    ExecutionId::from_uuid(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001))
-}
-
-fn workflow() -> WorkflowRef {
-    WorkflowRef {
-        id: WorkflowId::from_uuid(Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0002)),
-        name: "issue_to_pr".to_owned(),
-        version: 3,
-        hash: DefinitionHash::of(b"golden"),
-    }
-}
-
-fn at(millis: i64) -> Timestamp {
-    Timestamp::from_micros(1_764_000_000_000_000 + millis * 1000)
-}
-
-fn error() -> StepError {
-    StepError {
-        class: ErrorClass::RateLimited,
-        code: "github.rate_limited".to_owned(),
-        message: "wait".to_owned(),
-        chain: vec!["403".to_owned()],
-    }
-}
-
-fn worker() -> WorkerId {
-    WorkerId::new("github-host-1").expect("valid")
-}
-
-fn attempt() -> AttemptRecord {
-    AttemptRecord {
-        attempt: 1,
-        dispatched_at: at(1),
-        worker: Some(worker()),
-        started_at: Some(at(2)),
-        ended_at: Some(at(3)),
-        error: Some(error()),
-    }
-}
-
-fn trigger() -> Trigger {
-    Trigger {
-        kind: TriggerKind::Webhook,
-        by: "route".to_owned(),
-        delivery: Some("d-1".to_owned()),
-    }
-}
-
-fn repository() -> Repository {
-    Repository {
-        owner: "octo".to_owned(),
-        name: "factory".to_owned(),
-        default_branch: Some("main".to_owned()),
-    }
-}
-
-fn job() -> Job {
-    Job {
-        id: JobId {
-            execution: execution(),
-            step: 1,
-            attempt: 2,
-        },
-        partition: Partition::new(3),
-        step_name: "create_branch".to_owned(),
-        tool: "github.createBranch".parse().expect("valid"),
-        params: json!({"owner": "octo", "n": 1, "list": [true, null, 1.5]}),
-        lane: Lane::Interactive,
-        dispatched_at: at(1),
-        deadline: Some(at(9)),
-        workflow: "issue_to_pr".to_owned(),
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-    }
+    assert_eq!(hex::encode(contents.finalize()), CONTENTS);
 }
 
 #[test]
@@ -140,10 +42,15 @@ fn inputs() {
         trigger: trigger(),
         lane: Lane::Bulk,
         traceparent: None,
+        key: None,
+        priority: 0,
+        parent: None,
+        rerun: None,
     };
     let result = |outcome| {
         InputKind::JobResult(Box::new(JobResult {
             step: 1,
+            item: None,
             attempt: 2,
             worker: worker(),
             started_at: at(2),
@@ -171,19 +78,22 @@ fn inputs() {
             kind,
         })
         .collect();
-    golden("input_envelope.v1.msgpack", &InputEnvelope { inputs });
+    still_read("input_envelope.v1.msgpack", &InputEnvelope { inputs });
 }
 
 #[test]
 fn jobs() {
-    golden(
+    still_read(
         "job_envelope.v1.msgpack",
-        &JobEnvelope { jobs: vec![job()] },
+        &JobEnvelope {
+            jobs: vec![job(None)],
+        },
     );
-    golden(
+    still_read(
         "cancel_notice.v1.msgpack",
         &CancelNotice {
             execution: execution(),
+            before: None,
         },
     );
 }
@@ -197,9 +107,16 @@ fn history() {
             repository: Some(repository()),
             trigger: trigger(),
             traceparent: None,
+            key: None,
+            parent: None,
+            rerun_of: None,
+            status: ExecutionStatus::Running,
         })),
         HistoryKind::StepEnded(Box::new(StepEnded {
             index: 1,
+            item: None,
+            role: StepRole::Main,
+            action: StepAction::Tool,
             name: "create_branch".to_owned(),
             tool: Some("github.createBranch".parse().expect("valid")),
             status: StepStatus::Failed,
@@ -217,6 +134,7 @@ fn history() {
             steps_completed: 1,
             steps_failed: 1,
             steps_skipped: 2,
+            steps_compensated: 0,
             stale_results: 1,
         })),
     ];
@@ -229,28 +147,21 @@ fn history() {
             kind,
         })
         .collect();
-    golden(
+    still_read(
         "history_batch.v1.msgpack",
         &HistoryBatch {
             partition: Some(Partition::new(3)),
             events,
         },
     );
-    let record = DefinitionRecord {
-        workflow: workflow(),
-        definition: json!({"name": "issue_to_pr", "steps": []}),
-        enabled: true,
-        applied_at: at(0),
-        applied_by: "ops".to_owned(),
-    };
-    golden("definition_record.v1.msgpack", &record);
+    still_read("definition_record.v1.msgpack", &definition_record());
     let event = HistoryEvent {
         execution: None,
         number: 3,
         at: at(0),
-        kind: HistoryKind::DefinitionApplied(Box::new(record)),
+        kind: HistoryKind::DefinitionApplied(Box::new(definition_record())),
     };
-    golden(
+    still_read(
         "history_definition.v1.msgpack",
         &HistoryBatch {
             partition: None,
@@ -261,23 +172,23 @@ fn history() {
 
 #[test]
 fn dead_letters_and_heartbeats() {
-    golden(
+    still_read(
         "dead_letter.v1.msgpack",
         &DeadLetter {
             reason: DeadLetterReason::AttemptsExhausted,
-            kind: Some(WorkerKind::new("github").expect("valid")),
-            job: Some(job()),
+            kind: Some(kind()),
+            job: Some(job(None)),
             raw: Some(vec![0, 255]),
             attempts: vec![attempt()],
             error: error(),
             at: at(6),
         },
     );
-    golden(
+    still_read(
         "heartbeat.v1.msgpack",
         &Heartbeat {
             worker: worker(),
-            kind: WorkerKind::new("github").expect("valid"),
+            kind: kind(),
             version: "0.1.0".to_owned(),
             host: "host".to_owned(),
             at: at(7),
@@ -311,7 +222,7 @@ fn deliveries() {
         received_at: at(0),
         traceparent: None,
     };
-    golden(
+    still_read(
         "inbox_delivery.v1.msgpack",
         &delivery(InboxBody::Inline(b"{}".to_vec())),
     );
@@ -320,7 +231,7 @@ fn deliveries() {
         bytes: 300_000,
         sha256: "00".to_owned(),
     };
-    golden(
+    still_read(
         "inbox_delivery_large.v1.msgpack",
         &delivery(InboxBody::Artifact(artifact)),
     );
@@ -328,24 +239,14 @@ fn deliveries() {
 
 #[test]
 fn queries() {
-    golden(
+    still_read(
         "query.v1.msgpack",
         &Query::Show {
             execution: execution(),
         },
     );
-    let summary = ExecutionSummary {
-        id: execution(),
-        workflow_id: workflow().id,
-        workflow: "issue_to_pr".to_owned(),
-        version: 3,
-        status: ExecutionStatus::Running,
-        triggered_by: "route".to_owned(),
-        started_at: at(0),
-        completed_at: None,
-    };
     let view = ExecutionView {
-        summary: summary.clone(),
+        summary: summary(),
         input: json!({}),
         output: None,
         error: None,
@@ -362,17 +263,29 @@ fn queries() {
             completed_at: None,
             attempts: vec![attempt()],
             waiting_until: Some(at(8)),
+            item: None,
+            role: StepRole::Main,
+            action: StepAction::Tool,
+            items: None,
+            decisions: Vec::new(),
+            message: None,
+            child: None,
         }],
+        paused: None,
+        key: None,
+        parent: None,
+        rerun_of: None,
+        signals: 0,
         truncated: false,
     };
-    golden(
+    still_read(
         "query_reply.v1.msgpack",
         &QueryReply::Execution(Box::new(view)),
     );
-    golden(
+    still_read(
         "query_reply_list.v1.msgpack",
         &QueryReply::Executions {
-            executions: vec![summary],
+            executions: vec![summary()],
             live: 1,
         },
     );

@@ -1,0 +1,73 @@
+//! How far schedules have got: of two who write it, one learns that it was late.
+
+use afu9_broker::kv::{ScheduleState, Swap};
+use afu9_schemas::{ScheduleId, Timestamp};
+use anyhow::Result;
+
+use crate::world::World;
+
+fn state(workflow: &str, schedule: &str, through: i64) -> Result<ScheduleState> {
+    Ok(ScheduleState {
+        workflow: workflow.to_owned(),
+        schedule: ScheduleId::new(schedule)?,
+        cron: "0 3 * * *".to_owned(),
+        timezone: "Europe/Berlin".to_owned(),
+        through: Timestamp::from_micros(through),
+        fired: None,
+        next: Some(Timestamp::from_micros(through + 1)),
+        paused: false,
+    })
+}
+
+fn stored(swap: Swap) -> u64 {
+    match swap {
+        Swap::Stored(revision) => revision,
+        Swap::Lost => panic!("lost a race without a rival"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_is_taken_forward_by_one_of_two() -> Result<()> {
+    let world = World::start().await?;
+    let mine = world.broker().await?.schedules().await?;
+    let theirs = world.broker().await?.schedules().await?;
+    assert_eq!(mine.list().await?, []);
+    let first = stored(mine.put(&state("nightly", "a-0", 1)?, 0).await?);
+    assert_eq!(
+        theirs.put(&state("nightly", "a-0", 1)?, 0).await?,
+        Swap::Lost
+    );
+    let second = stored(theirs.put(&state("nightly", "a-0", 2)?, first).await?);
+    let late = mine.put(&state("nightly", "a-0", 1)?, first).await?;
+    assert_eq!(late, Swap::Lost);
+    assert_eq!(mine.list().await?, [(state("nightly", "a-0", 2)?, second)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_are_listed_by_workflow_and_can_come_back() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.schedules().await?;
+    let mut revisions = Vec::new();
+    for (workflow, schedule) in [("b", "x-0"), ("a", "y-1"), ("a", "y-0")] {
+        revisions.push(stored(store.put(&state(workflow, schedule, 1)?, 0).await?));
+    }
+    let listed = || async {
+        let found = store.list().await?;
+        let names = found
+            .into_iter()
+            .map(|(state, _)| (state.workflow, state.schedule));
+        let names = names.map(|(workflow, schedule)| format!("{workflow} {schedule}"));
+        Ok::<_, anyhow::Error>(names.collect::<Vec<_>>())
+    };
+    assert_eq!(listed().await?, ["a y-0", "a y-1", "b x-0"]);
+    let gone = ScheduleId::new("y-1")?;
+    store.remove("a", &gone, revisions[1] + 100).await?;
+    assert_eq!(listed().await?.len(), 3, "somebody else has changed it");
+    store.remove("a", &gone, revisions[1]).await?;
+    store.remove("a", &gone, revisions[1]).await?;
+    assert_eq!(listed().await?, ["a y-0", "b x-0"]);
+    stored(store.put(&state("a", "y-1", 3)?, 0).await?);
+    assert_eq!(listed().await?.len(), 3);
+    Ok(())
+}

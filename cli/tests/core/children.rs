@@ -1,0 +1,191 @@
+//! Executions that start each other: as steps, and by their ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use afu9_schemas::ExecutionId;
+use afu9_schemas::message::{ControlAction, ControlOutcome, HistoryKind, InputKind, TriggerKind};
+use afu9_schemas::view::{Cause, ExecutionStatus};
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::world::{World, wish};
+
+const GRANDCHILD: &str = r#"
+name: grandchild
+steps:
+  - { name: wait, waitFor: go }
+output: "${steps.wait.output}"
+"#;
+
+const CHILD: &str = r#"
+name: child
+steps:
+  - { name: own, tool: test.echo, params: { value: "${input.n}" } }
+  - { name: below, workflow: grandchild, assign: below }
+output: { n: "${steps.own.output.value}", below: "${below}" }
+"#;
+
+const PARENT: &str = r#"
+name: parent
+steps:
+  - name: each
+    forEach: [1, 2, 3]
+    workflow: { name: child, input: { n: "${item}" } }
+output: "${steps.each.output}"
+"#;
+
+/// The executions that `id` waits for.
+async fn children(world: &World, id: ExecutionId, count: usize) -> Result<Vec<ExecutionId>> {
+    let started = |cause: &Cause| match cause {
+        Cause::Child { execution, .. } => *execution,
+        _ => None,
+    };
+    let view = world
+        .explained_by(id, "waiting for its children", |view| {
+            let causes = view.causes.iter();
+            causes.filter_map(|one| started(&one.cause)).count() == count
+        })
+        .await?;
+    let causes = view.causes.iter();
+    Ok(causes.filter_map(|one| started(&one.cause)).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_of_children_come_back_while_an_orchestrator_is_killed() -> Result<()> {
+    let world = World::start().await?;
+    let first = world.orchestrator();
+    let worker = world.worker();
+    world.apply(GRANDCHILD).await?;
+    world.apply(CHILD).await?;
+    let parent = world.apply(PARENT).await?;
+    let id = world.start_one(&parent, json!({})).await?;
+    let mut grandchildren = Vec::new();
+    for child in children(&world, id, 3).await? {
+        grandchildren.extend(children(&world, child, 1).await?);
+    }
+    first.abort().await;
+    for grandchild in &grandchildren {
+        let signal = ControlAction::Signal {
+            name: "go".to_owned(),
+            payload: json!("went"),
+        };
+        let control = wish(signal);
+        let kind = InputKind::Control(Box::new(control));
+        world.submit(*grandchild, kind).await?;
+    }
+    let second = world.orchestrator();
+    let ended = world.wait_for_ends(&[id]).await?;
+    let end = &ended[&id];
+    assert_eq!(end.status, ExecutionStatus::Completed, "{:?}", end.error);
+    let each = |n| json!({ "n": n, "below": "went" });
+    assert_eq!(end.output, Some(json!([each(1), each(2), each(3)])));
+    world.wait_for_ends(&grandchildren).await?;
+    let of_steps: BTreeSet<ExecutionId> = world
+        .events_as(|event| match &event.kind {
+            HistoryKind::ExecutionStarted(started) => event
+                .execution
+                .filter(|_| started.trigger.kind == TriggerKind::Child),
+            _ => None,
+        })
+        .into_iter()
+        .collect();
+    assert_eq!(of_steps.len(), 6, "three children and their children");
+    world.assert_history_is_gapless();
+    worker.stop().await?;
+    second.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_execution_takes_its_children_with_it() -> Result<()> {
+    let world = World::start().await?;
+    let orchestrator = world.orchestrator();
+    let worker = world.worker();
+    world.apply(GRANDCHILD).await?;
+    world.apply(CHILD).await?;
+    let parent = world.apply(PARENT).await?;
+    let id = world.start_one(&parent, json!({})).await?;
+    let mut family = children(&world, id, 3).await?;
+    for child in family.clone() {
+        family.extend(children(&world, child, 1).await?);
+    }
+    let outcome = world.control(id, ControlAction::Cancel).await?;
+    assert_eq!(outcome, ControlOutcome::Applied);
+    family.push(id);
+    let ended = world.wait_for_ends(&family).await?;
+    for (id, end) in &ended {
+        assert_eq!(end.status, ExecutionStatus::Cancelled, "{id}");
+        let error = end.error.as_ref().context("a reason")?;
+        assert_eq!(error.code, "execution.cancelled");
+    }
+    assert_eq!(ended.len(), 7);
+    worker.stop().await?;
+    orchestrator.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_one_starts_another_once_whoever_is_killed() -> Result<()> {
+    let world = World::start().await?;
+    let build = world
+        .apply(
+            r#"
+name: build
+steps:
+  - { name: go, tool: test.echo, params: { value: "${input.n}" } }
+output: { n: "${steps.go.output.value}" }
+"#,
+        )
+        .await?;
+    world
+        .apply(
+            r#"
+name: deploy
+on:
+  - workflow:
+      name: build
+      filter: ${upstream.output.n % 2 == 0}
+      input: { n: "${upstream.output.n}", of: "${upstream.id}" }
+steps:
+  - { name: go, tool: test.echo, params: { value: "${input}" } }
+output: "${steps.go.output.value}"
+"#,
+        )
+        .await?;
+    // Only now, so that they know from the start what follows what.
+    let (first, second) = (world.orchestrator(), world.orchestrator());
+    let worker = world.worker();
+    let starts = (0..40)
+        .map(|n| world.submission(&build, json!({ "n": n })))
+        .collect::<Result<Vec<_>, _>>()?;
+    let ids = world.submit_starts(starts).await?;
+    world.wait_until_ended(10).await?;
+    first.abort().await;
+    world.wait_for_ends(&ids).await?;
+    world.wait_until_ended(60).await?;
+    // What one orchestrator told and the other repeated is the same execution.
+    let outputs: BTreeMap<ExecutionId, (i64, String)> = world
+        .events_as(|event| match &event.kind {
+            HistoryKind::ExecutionEnded(end) => {
+                let id = event.execution.filter(|id| !ids.contains(id))?;
+                let output = end.output.as_ref()?;
+                let number = output["n"].as_i64()?;
+                Some((id, (number, output["of"].as_str()?.to_owned())))
+            }
+            _ => None,
+        })
+        .into_iter()
+        .collect();
+    let outputs: Vec<(i64, String)> = outputs.into_values().collect();
+    let expected = (0_i64..)
+        .zip(&ids)
+        .map(|(n, id)| (n, id.to_string()))
+        .filter(|(n, _)| n % 2 == 0);
+    let sorted = BTreeSet::from_iter(outputs.clone());
+    assert_eq!(outputs.len(), 20, "each once");
+    assert_eq!(sorted, expected.collect());
+    world.assert_history_is_gapless();
+    worker.stop().await?;
+    second.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! Schedules on a real nats-server: each instant starts one execution, whoever runs the schedules, and
+//! after an outage what the rule asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use afu9_broker::kv::{ScheduleState, Swap};
+use afu9_engine::schedule::MAX_CATCH_UP;
+use afu9_schemas::message::{HistoryKind, TriggerKind};
+use afu9_schemas::{ExecutionId, Timestamp};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::time::Instant;
+
+use crate::world::World;
+
+/// Far longer than anything here takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a wait sleeps before it looks again.
+const POLL: Duration = Duration::from_millis(20);
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).expect("not so late"))
+}
+
+fn ago(time: Duration) -> Timestamp {
+    let micros = i64::try_from(time.as_micros()).expect("not so long");
+    Timestamp::from_micros(now().as_micros() - micros)
+}
+
+/// Waits until `probe` gives a value.
+async fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match probe() {
+            Some(value) => return Ok(value),
+            None if Instant::now() > deadline => bail!("waited {PATIENCE:?} for {what}"),
+            None => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// A workflow with one schedule, whose executions have their instant as input.
+fn definition(name: &str, schedule: &str) -> String {
+    format!(
+        "name: {name}\n\
+         on: [{{ schedule: {{ {schedule}, input: {{ at: '${{schedule.at}}' }} }} }}]\n\
+         steps: [{{ name: a, tool: test.noop }}]\n"
+    )
+}
+
+/// The executions that schedules of a workflow have started, with their instants.
+fn started(world: &World, workflow: &str) -> BTreeMap<ExecutionId, Timestamp> {
+    let begun = world.events_as(|event| match &event.kind {
+        HistoryKind::ExecutionStarted(started) if started.workflow.name == workflow => {
+            assert_eq!(started.trigger.kind, TriggerKind::Schedule);
+            let at = started.input["at"].as_str().and_then(Timestamp::parse);
+            Some((event.execution?, at.expect("an instant")))
+        }
+        _ => None,
+    });
+    begun.into_iter().collect()
+}
+
+/// Instants that were started, each of them once.
+fn instants(world: &World, workflow: &str) -> BTreeSet<Timestamp> {
+    let started = started(world, workflow);
+    let instants: BTreeSet<Timestamp> = started.values().copied().collect();
+    assert_eq!(instants.len(), started.len(), "one execution for each");
+    instants
+}
+
+fn assert_every(period: Duration, instants: &BTreeSet<Timestamp>) {
+    let all: Vec<&Timestamp> = instants.iter().collect();
+    for pair in all.windows(2) {
+        assert_eq!(pair[1].since(*pair[0]), period, "{instants:?}");
+    }
+}
+
+/// The stored state of the one schedule of each workflow.
+async fn states(world: &World) -> Result<BTreeMap<String, (ScheduleState, u64)>> {
+    let stored = world.broker().schedules().await?.list().await?;
+    let states = stored
+        .into_iter()
+        .map(|(state, revision)| (state.workflow.clone(), (state, revision)));
+    Ok(states.collect())
+}
+
+/// Waits until the state of a workflow's schedule is as `so` says.
+async fn state_when(
+    world: &World,
+    workflow: &str,
+    so: impl Fn(&ScheduleState) -> bool,
+) -> Result<ScheduleState> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = states(world).await?.remove(workflow);
+        match found {
+            Some((state, _)) if so(&state) => return Ok(state),
+            found if Instant::now() > deadline => bail!("the schedule of {workflow} is {found:?}"),
+            _ => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// Makes a schedule one that nobody has run since `through`.
+async fn set_back(world: &World, workflow: &str, through: Timestamp) -> Result<()> {
+    let found = states(world).await?.remove(workflow);
+    let (state, revision) = found.with_context(|| format!("{workflow} has a schedule"))?;
+    let state = ScheduleState { through, ..state };
+    let store = world.broker().schedules().await?;
+    let swap = store.put(&state, revision).await?;
+    ensure!(matches!(swap, Swap::Stored(_)), "somebody else writes it");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_second_starts_one_execution_whoever_runs_the_schedules() -> Result<()> {
+    let world = World::start().await?;
+    let worker = world.worker();
+    let first = world.orchestrator();
+    // The time zone does not matter, but is looked up.
+    let schedule = "cron: '* * * * * *', timezone: Europe/Berlin, missed: skip";
+    world.apply(&definition("ticks", schedule)).await?;
+    until("the first instants", || {
+        (instants(&world, "ticks").len() >= 3).then_some(())
+    })
+    .await?;
+    // Aborted in the middle: its lease has to expire, and what it started may not be on record.
+    first.abort().await;
+    let before = instants(&world, "ticks");
+    let second = world.orchestrator();
+    until("instants of the second one", || {
+        (instants(&world, "ticks").len() >= before.len() + 8).then_some(())
+    })
+    .await?;
+    assert_every(Duration::from_secs(1), &instants(&world, "ticks"));
+    let stats = second.stats();
+    assert_eq!((stats.schedules, stats.schedules_skipped), (1, 0));
+    assert_eq!(stats.schedules_caught_up, 0, "a restart is on time");
+    // Given back this time.
+    second.stop().await?;
+    let before = instants(&world, "ticks");
+    let third = world.orchestrator();
+    until("instants of the third one", || {
+        (instants(&world, "ticks").len() >= before.len() + 3).then_some(())
+    })
+    .await?;
+    assert_every(Duration::from_secs(1), &instants(&world, "ticks"));
+    let state = state_when(&world, "ticks", |state| state.fired.is_some()).await?;
+    assert_eq!(state.fired, Some(state.through));
+    assert!(state.next > state.fired);
+    third.stop().await?;
+    worker.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_outage_a_rule_starts_nothing_one_or_all() -> Result<()> {
+    let world = World::start().await?;
+    let worker = world.worker();
+    // Half an hour from now, so that no instant is on time.
+    let minute = (now().as_millis() / 60_000 + 30) % 60;
+    for missed in ["skip", "one", "all"] {
+        let schedule = format!("cron: '{minute} * * * *', missed: {missed}");
+        world.apply(&definition(missed, &schedule)).await?;
+    }
+    let schedule = "cron: '*/2 * * * *', missed: all".to_owned();
+    world.apply(&definition("very_many", &schedule)).await?;
+    let first = world.orchestrator();
+    for workflow in ["skip", "one", "all", "very_many"] {
+        state_when(&world, workflow, |_| true).await?;
+    }
+    first.stop().await?;
+    let (outage, long_outage) = (ago(HOUR * 5), ago(HOUR * 24));
+    for workflow in ["skip", "one", "all"] {
+        set_back(&world, workflow, outage).await?;
+    }
+    set_back(&world, "very_many", long_outage).await?;
+
+    let second = world.orchestrator();
+    for workflow in ["skip", "one", "all", "very_many"] {
+        state_when(&world, workflow, |state| state.through > ago(HOUR)).await?;
+    }
+    let enough = || {
+        let all = instants(&world, "all").len() == 5;
+        (all && instants(&world, "very_many").len() >= MAX_CATCH_UP).then_some(())
+    };
+    until("what was missed", enough).await?;
+    let all = instants(&world, "all");
+    assert_every(HOUR, &all);
+    until("the latest", || {
+        (instants(&world, "one").len() == 1).then_some(())
+    })
+    .await?;
+    assert_eq!(instants(&world, "one").first(), all.last());
+    assert_eq!(instants(&world, "skip").len(), 0);
+    // The newest, and one that was on time, if there was one.
+    let very_many = instants(&world, "very_many");
+    assert_every(Duration::from_secs(120), &very_many);
+    assert!(very_many.len() <= MAX_CATCH_UP + 2, "{}", very_many.len());
+    let stats = second.stats();
+    assert_eq!(stats.schedules, 4);
+    assert!(
+        stats.schedules_caught_up >= 6 + MAX_CATCH_UP as u64,
+        "{stats:?}"
+    );
+    assert!(stats.schedules_skipped >= 9 + 600, "{stats:?}");
+    // Until their ends, so that only tombstones are left of them.
+    world
+        .wait_for_ends(&started(&world, "all").into_keys().collect::<Vec<_>>())
+        .await?;
+    second.stop().await?;
+
+    // As if the second one had died before it stored how far it had got.
+    set_back(&world, "all", outage).await?;
+    let third = world.orchestrator();
+    until("repeated submissions", || {
+        (third.stats().duplicate_starts >= 5).then_some(())
+    })
+    .await?;
+    state_when(&world, "all", |state| state.through > ago(HOUR)).await?;
+    assert_eq!(instants(&world, "all"), all);
+    assert_eq!(instants(&world, "one").len(), 1);
+    world.assert_history_is_gapless();
+    third.stop().await?;
+    worker.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_schedule_starts_nothing_and_goes_on_from_now() -> Result<()> {
+    let world = World::start().await?;
+    let worker = world.worker();
+    let orchestrator = world.orchestrator();
+    let schedule = "cron: '* * * * * *', missed: all";
+    world.apply(&definition("ticks", schedule)).await?;
+    until("the first instants", || {
+        (instants(&world, "ticks").len() >= 2).then_some(())
+    })
+    .await?;
+    world
+        .apply(&definition("ticks", &format!("{schedule}, paused: true")))
+        .await?;
+    let paused = state_when(&world, "ticks", |state| state.paused).await?;
+    assert_eq!(paused.next, None);
+    // Another schedule tells that time passes.
+    world.apply(&definition("clock", schedule)).await?;
+    until("time to pass", || {
+        (instants(&world, "clock").len() >= 4).then_some(())
+    })
+    .await?;
+    assert_eq!(instants(&world, "ticks").last(), Some(&paused.through));
+    world.apply(&definition("ticks", schedule)).await?;
+    let passed = paused.through.plus(Duration::from_secs(3));
+    let later = || {
+        instants(&world, "ticks")
+            .last()
+            .is_some_and(|last| *last > passed)
+            .then_some(())
+    };
+    until("it to go on", later).await?;
+    let between = instants(&world, "ticks")
+        .into_iter()
+        .filter(|at| *at > paused.through && *at <= passed);
+    assert_eq!(between.count(), 0);
+    // A workflow that has no schedule any more.
+    world
+        .apply("name: ticks\nsteps: [{ name: a, tool: test.noop }]\n")
+        .await?;
+    until("one schedule to be left", || {
+        (orchestrator.stats().schedules == 1).then_some(())
+    })
+    .await?;
+    orchestrator.stop().await?;
+    assert_eq!(
+        states(&world).await?.into_keys().collect::<Vec<_>>(),
+        ["clock"]
+    );
+    worker.stop().await?;
+    Ok(())
+}

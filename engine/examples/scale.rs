@@ -1,0 +1,239 @@
+//! What the engine alone costs: memory and recovery of sleeping executions, items of a list, and steps.
+//!
+//!     cargo run --release -p afu9-engine --example scale
+//!
+//! Prints one line of JSON for each measurement. Memory is what the system says of this process.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock; the engine it measures does not"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use afu9_engine::checkpoint::Segment;
+use afu9_engine::{Definitions, Effect, PartitionState, workflow};
+use afu9_schemas::definition::ReadOptions;
+use afu9_schemas::message::{
+    Input, InputEnvelope, InputKind, Job, JobResult, Outcome, Start, Trigger, TriggerKind,
+    WorkflowRef,
+};
+use afu9_schemas::{
+    DefinitionHash, ExecutionId, Lane, Partition, Timestamp, WorkerId, WorkflowId, codec,
+};
+use serde_json::{Value, json};
+
+const SLEEPING: &str = "name: sleeping\nsteps:\n\
+    \x20 - { name: before, tool: test.noop }\n\
+    \x20 - { name: nap, sleep: { for: 30d } }\n\
+    \x20 - { name: one, tool: test.noop }\n\
+    \x20 - { name: two, tool: test.noop }\n\
+    \x20 - { name: three, tool: test.noop }\n";
+
+const ITEMS: &str = "name: items\nsteps:\n\
+    \x20 - name: each\n\
+    \x20   forEach: \"${input.items}\"\n\
+    \x20   maxParallel: 1000\n\
+    \x20   tool: test.echo\n\
+    \x20   params: { value: \"${item}\" }\n";
+
+const STEPS: &str = "name: steps\nsteps:\n\
+    \x20 - { name: one, tool: test.noop }\n\
+    \x20 - { name: two, tool: test.noop }\n\
+    \x20 - { name: three, tool: test.noop }\n\
+    \x20 - { name: four, tool: test.noop }\n\
+    \x20 - { name: five, tool: test.noop }\n";
+
+fn main() {
+    sleeping(100_000);
+    items(10_000);
+    steps(100_000);
+}
+
+/// A partition and a log to fold.
+struct Rig {
+    state: PartitionState,
+    definitions: Definitions,
+    reference: WorkflowRef,
+    sequence: u64,
+    now: Timestamp,
+}
+
+impl Rig {
+    fn new(source: &str) -> Self {
+        let compiled =
+            workflow::compile(source, ReadOptions::default()).expect("a valid definition");
+        let reference = WorkflowRef {
+            id: WorkflowId::new(),
+            name: compiled.workflow.definition.name.clone(),
+            version: 1,
+            hash: DefinitionHash::of(source.as_bytes()),
+        };
+        let mut definitions = Definitions::default();
+        definitions.insert(reference.hash, Arc::new(compiled.workflow));
+        Self {
+            state: PartitionState::new(Partition::new(0)),
+            definitions,
+            reference,
+            sequence: 0,
+            now: Timestamp::from_micros(1_700_000_000_000_000),
+        }
+    }
+
+    fn start(&self, input: Value) -> Input {
+        Input {
+            execution: ExecutionId::new(),
+            kind: InputKind::Start(Box::new(Start {
+                workflow: self.reference.clone(),
+                input,
+                repository: None,
+                trigger: Trigger {
+                    kind: TriggerKind::Manual,
+                    by: "scale".to_owned(),
+                    delivery: None,
+                    depth: 0,
+                },
+                lane: Lane::Bulk,
+                traceparent: None,
+                key: None,
+                priority: 0,
+                parent: None,
+                rerun: None,
+            })),
+        }
+    }
+
+    fn fold(&mut self, inputs: Vec<Input>) -> Vec<Job> {
+        self.sequence += 1;
+        self.now = self.now.plus(Duration::from_micros(100));
+        let mut effects = Vec::new();
+        let envelope = InputEnvelope { inputs };
+        let (state, definitions) = (&mut self.state, &self.definitions);
+        state.fold(self.sequence, self.now, envelope, definitions, &mut effects);
+        let jobs = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Dispatch(job) => Some(*job),
+            _ => None,
+        });
+        jobs.collect()
+    }
+}
+
+fn done(job: &Job) -> Input {
+    Input {
+        execution: job.id.execution,
+        kind: InputKind::JobResult(Box::new(JobResult {
+            step: job.id.step,
+            item: job.id.item,
+            attempt: job.id.attempt,
+            worker: WorkerId::new("w").expect("valid"),
+            started_at: job.dispatched_at,
+            ended_at: job.dispatched_at,
+            outcome: Outcome::Done(json!({})),
+        })),
+    }
+}
+
+fn sleeping(executions: usize) {
+    let mut rig = Rig::new(SLEEPING);
+    let before = resident();
+    let begun = Instant::now();
+    for _ in 0..executions / 100 {
+        let starts = (0..100).map(|n| rig.start(json!({ "n": n }))).collect();
+        let jobs = rig.fold(starts);
+        rig.fold(jobs.iter().map(done).collect());
+    }
+    let folded = begun.elapsed();
+    assert_eq!(rig.state.live(), executions, "all of them sleep");
+    let memory = resident().saturating_sub(before);
+
+    let begun = Instant::now();
+    let segment = rig.state.take_full();
+    let bytes = codec::encode(&segment).expect("encodes");
+    let written = begun.elapsed();
+    drop(segment);
+
+    let begun = Instant::now();
+    let segment: Segment = codec::decode(&bytes).expect("decodes");
+    let segments = vec![segment];
+    let restored =
+        PartitionState::restore(Partition::new(0), rig.sequence, segments, &rig.definitions);
+    let recovered = begun.elapsed();
+    assert_eq!(restored.live(), executions);
+    report(json!({
+        "measured": "sleeping executions",
+        "executions": executions,
+        "bytes_each_in_memory": memory / executions,
+        "bytes_each_in_checkpoint": bytes.len() / executions,
+        "fold_ms": millis(folded),
+        "checkpoint_ms": millis(written),
+        "recovery_ms": millis(recovered),
+    }));
+}
+
+fn items(count: usize) {
+    let mut rig = Rig::new(ITEMS);
+    let list: Vec<usize> = (0..count).collect();
+    let begun = Instant::now();
+    let start = rig.start(json!({ "items": list }));
+    let mut jobs = rig.fold(vec![start]);
+    let mut answered = 0;
+    while !jobs.is_empty() {
+        answered += jobs.len();
+        // As they come from workers: some dozens in one message.
+        let mut next = Vec::new();
+        for some in jobs.chunks(64) {
+            next.extend(rig.fold(some.iter().map(done).collect()));
+        }
+        jobs = next;
+    }
+    let took = begun.elapsed();
+    assert_eq!(answered, count);
+    assert_eq!(rig.state.live(), 0, "it has ended");
+    report(json!({
+        "measured": "items of one list, 1000 at once",
+        "items": count,
+        "took_ms": millis(took),
+        "items_per_second": (count as f64 / took.as_secs_f64()).round(),
+    }));
+}
+
+fn steps(executions: usize) {
+    let mut rig = Rig::new(STEPS);
+    let begun = Instant::now();
+    let mut folded = 0;
+    for _ in 0..executions / 200 {
+        let starts = (0..200).map(|n| rig.start(json!({ "n": n }))).collect();
+        let mut jobs = rig.fold(starts);
+        while !jobs.is_empty() {
+            folded += jobs.len();
+            jobs = rig.fold(jobs.iter().map(done).collect());
+        }
+    }
+    let took = begun.elapsed();
+    report(json!({
+        "measured": "steps, 200 executions in progress",
+        "steps": folded,
+        "took_ms": millis(took),
+        "steps_per_second": (f64::from(u32::try_from(folded).unwrap_or(u32::MAX)) / took.as_secs_f64()).round(),
+    }));
+}
+
+fn report(line: Value) {
+    println!("{line}");
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+/// Bytes of memory this process holds.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = status
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .unwrap_or(0);
+    pages * 4096
+}

@@ -1,0 +1,152 @@
+//! Wishes: what people and programs want changed, and whether it is possible now.
+
+use afu9_schemas::message::{
+    Control, ControlAction, ControlOutcome, ControlRecord, HistoryEvent, HistoryKind,
+};
+use afu9_schemas::view::{ExecutionStatus, PauseView};
+use afu9_schemas::{ExecutionId, Timestamp};
+
+use super::{Applied, Cx, Effect, Execution, Ignored, MAX_REQUESTS, Outbox};
+
+impl Execution {
+    /// Carries out a wish, answers it, and puts it on record.
+    pub(super) fn control(&mut self, control: &Control, cx: &mut Cx<'_>) -> Applied {
+        let outcome = if self.requests.contains(&control.request) {
+            ControlOutcome::Unchanged
+        } else {
+            self.carry_out(control, cx)
+        };
+        let applied = outcome == ControlOutcome::Applied;
+        if applied {
+            if self.requests.len() >= MAX_REQUESTS {
+                self.requests.remove(0);
+            }
+            self.requests.push(control.request);
+        }
+        answer(Some(self.id), control, outcome, cx.now, cx.out);
+        if applied {
+            Applied::Changed
+        } else {
+            Applied::Ignored(Ignored::Wish)
+        }
+    }
+
+    fn carry_out(&mut self, control: &Control, cx: &mut Cx<'_>) -> ControlOutcome {
+        let terminal = self.status.is_terminal();
+        match &control.action {
+            ControlAction::Retry { step, params } => {
+                self.reopen(step.as_deref(), params.as_ref(), control, cx)
+            }
+            ControlAction::Cancel if self.status == ExecutionStatus::Cancelled => {
+                ControlOutcome::Unchanged
+            }
+            _ if terminal => ControlOutcome::refused(
+                "execution.ended",
+                format!("the execution has ended: it is {}", self.status.as_str()),
+            ),
+            ControlAction::Cancel => {
+                if self.cancel(&control.by, control.reason.as_deref(), cx) {
+                    return ControlOutcome::Applied;
+                }
+                let ending = self.ending.as_ref().map(|ending| ending.status);
+                if ending == Some(ExecutionStatus::Cancelled) {
+                    ControlOutcome::Unchanged
+                } else {
+                    ControlOutcome::refused(
+                        "execution.ending",
+                        "the execution has failed and cleans up; it ends when that is done",
+                    )
+                }
+            }
+            ControlAction::Pause => self.pause(control, cx),
+            ControlAction::Resume => self.resume(control, cx),
+            ControlAction::Signal { name, payload } => self.signal(name, payload, cx),
+            ControlAction::Decide { step, decision } => self.decide(step, *decision, control, cx),
+            // The partition has the definitions, and asks for these by itself.
+            ControlAction::Move { .. } | ControlAction::Hold(_) | ControlAction::Release(_) => {
+                ControlOutcome::refused("control.misplaced", "this is not for an execution")
+            }
+        }
+    }
+
+    fn pause(&mut self, control: &Control, cx: &mut Cx<'_>) -> ControlOutcome {
+        if self.paused.is_some() {
+            return ControlOutcome::Unchanged;
+        }
+        self.paused = Some(PauseView {
+            by: control.by.clone(),
+            reason: control.reason.clone(),
+            at: cx.now,
+        });
+        self.status = ExecutionStatus::Paused;
+        self.halt(cx.now);
+        self.record_status(Some(&control.by), control.reason.as_deref(), cx);
+        ControlOutcome::Applied
+    }
+
+    /// The partition ends the halt, unless something else holds the execution.
+    fn resume(&mut self, control: &Control, cx: &mut Cx<'_>) -> ControlOutcome {
+        if self.paused.take().is_none() {
+            return ControlOutcome::refused(
+                "execution.not_paused",
+                format!(
+                    "the execution is not paused: it is {}",
+                    self.status.as_str()
+                ),
+            );
+        }
+        self.status = match self.queued {
+            Some(_) => ExecutionStatus::Pending,
+            None => ExecutionStatus::Running,
+        };
+        self.record_status(Some(&control.by), control.reason.as_deref(), cx);
+        ControlOutcome::Applied
+    }
+
+    /// Whether it was paused by itself, rather than held with others.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Notes that a wish was carried out by the partition.
+    pub(crate) fn note_request(&mut self, control: &Control) {
+        if self.requests.len() >= MAX_REQUESTS {
+            self.requests.remove(0);
+        }
+        self.requests.push(control.request);
+    }
+
+    pub(crate) fn knows_request(&self, control: &Control) -> bool {
+        self.requests.contains(&control.request)
+    }
+}
+
+/// Answers a wish and puts it on record.
+pub(crate) fn answer(
+    execution: Option<ExecutionId>,
+    control: &Control,
+    outcome: ControlOutcome,
+    now: Timestamp,
+    out: &mut Outbox,
+) {
+    if let Some(to) = &control.reply_to {
+        out.effects.push(Effect::Answer {
+            to: to.clone(),
+            outcome: outcome.clone(),
+        });
+    }
+    let record = ControlRecord {
+        execution,
+        control: Control {
+            reply_to: None,
+            ..control.clone()
+        },
+        outcome,
+    };
+    out.effects.push(Effect::History(Box::new(HistoryEvent {
+        execution: None,
+        number: 0,
+        at: now,
+        kind: HistoryKind::Controlled(Box::new(record)),
+    })));
+}

@@ -1,0 +1,370 @@
+//! The beginning and the end of an execution.
+
+use std::time::Duration;
+
+use afu9_schemas::artifact::{MAX_INLINE_BYTES, json_size};
+use afu9_schemas::error::{ErrorClass, StepError};
+use afu9_schemas::message::{
+    ChildEnded, ExecutionEnded, ExecutionStarted, HistoryKind, Input, InputKind, Start,
+    StatusChanged,
+};
+use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::{ExecutionId, Partition, Timestamp};
+use serde_json::Value;
+
+use super::outbox::small_enough;
+use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState};
+use crate::workflow::Workflow;
+
+impl Execution {
+    /// An execution whose submission is recorded and which has not begun: `begin` it, or
+    /// `queue` it. It has ended already if its input does not fit.
+    pub fn submitted(id: ExecutionId, mut start: Start, waits: bool, cx: &mut Cx<'_>) -> Self {
+        let input = std::mem::take(&mut start.input);
+        let prepared = match &cx.workflow.input_schema {
+            None => Ok(input),
+            Some(schema) => schema
+                .prepare(input.clone())
+                .map_err(|error| (input, error)),
+        };
+        let mut execution = Self::new(id, start, cx.now);
+        execution.steps = vec![StepState::default(); cx.workflow.nodes.len()];
+        execution.open = u32::try_from(cx.workflow.main).unwrap_or(u32::MAX);
+        match prepared {
+            Ok(input) => {
+                execution.input = input;
+                if waits {
+                    execution.status = ExecutionStatus::Pending;
+                }
+                execution.record_start(cx);
+            }
+            Err((input, error)) => {
+                execution.input = input;
+                execution.record_start(cx);
+                let error =
+                    StepError::new(ErrorClass::Permanent, "input.invalid", error.to_string());
+                execution.end(ExecutionStatus::Failed, Some(error), cx);
+            }
+        }
+        execution
+    }
+
+    /// An execution whose definition does not exist: it fails at once, so that its submitter learns
+    /// of it.
+    pub fn without_definition(
+        id: ExecutionId,
+        start: Start,
+        partition: Partition,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Self {
+        let input = start.input.clone();
+        let mut execution = Self::new(id, start, now);
+        execution.input = input;
+        let mut cx = Cx {
+            workflow: &Workflow::none(),
+            partition,
+            now,
+            held: HeldKinds::default(),
+            out,
+        };
+        execution.record_start(&mut cx);
+        execution.fail_without_definition(&mut cx);
+        execution
+    }
+
+    /// Ends an execution whose definition is not there any more.
+    pub(crate) fn fail_without_definition(&mut self, cx: &mut Cx<'_>) {
+        let workflow = &self.workflow;
+        let error = StepError::new(
+            ErrorClass::Permanent,
+            "definition.missing",
+            format!(
+                "version {} of workflow `{}` ({}) is not stored, or this build cannot read it; \
+                 apply it again",
+                workflow.version, workflow.name, workflow.hash
+            ),
+        );
+        self.steps = Vec::new();
+        self.end(ExecutionStatus::Failed, Some(error), cx);
+    }
+
+    fn new(id: ExecutionId, start: Start, now: Timestamp) -> Self {
+        Self {
+            id,
+            workflow: start.workflow,
+            status: ExecutionStatus::Running,
+            input: Value::Null,
+            repository: start.repository,
+            trigger: start.trigger,
+            lane: start.lane,
+            traceparent: start.traceparent,
+            key: start.key,
+            priority: start.priority,
+            parent: start.parent,
+            rerun: start.rerun,
+            started_at: now,
+            ended_at: None,
+            queued: None,
+            ticket: 0,
+            deadline: now,
+            steps: Vec::new(),
+            open: 0,
+            ending: None,
+            events: 0,
+            context_bytes: 0,
+            stale_results: 0,
+            output: None,
+            error: None,
+            paused: None,
+            halted_since: None,
+            signals: Vec::new(),
+            requests: Vec::new(),
+        }
+    }
+
+    fn record_start(&mut self, cx: &mut Cx<'_>) {
+        let started = ExecutionStarted {
+            workflow: self.workflow.clone(),
+            input: self.input.clone(),
+            repository: self.repository.clone(),
+            trigger: self.trigger.clone(),
+            traceparent: self.traceparent.clone(),
+            key: self.key.clone(),
+            parent: self.parent,
+            rerun_of: self.rerun.as_ref().map(|rerun| rerun.of),
+            status: self.status,
+        };
+        self.record(HistoryKind::ExecutionStarted(Box::new(started)), cx);
+    }
+
+    /// It has to wait for its key.
+    pub(crate) fn queue(&mut self, queued: Queued) {
+        self.status = ExecutionStatus::Pending;
+        self.ticket = queued.ticket;
+        self.queued = Some(queued);
+    }
+
+    /// Its place among those that wait for its key, also if it does not wait any more.
+    pub(crate) fn place_before_key(&self) -> Option<(i32, u64)> {
+        (self.ticket > 0).then_some((self.priority, self.ticket))
+    }
+
+    /// Ends the execution in favour of another one, or because there is no room for it.
+    pub(crate) fn supersede(&mut self, status: ExecutionStatus, error: StepError, cx: &mut Cx<'_>) {
+        if !self.status.is_terminal() && self.ending.is_none() {
+            self.stop(status, error, cx);
+        }
+    }
+
+    /// Its first steps begin. Its time begins too: what it spent waiting for its key does not count.
+    pub(crate) fn begin(&mut self, cx: &mut Cx<'_>) {
+        if self.queued.take().is_some() {
+            self.status = ExecutionStatus::Running;
+            self.record_status(None, None, cx);
+        }
+        self.deadline = cx.now.plus(cx.workflow.definition.config.timeout);
+        self.keep_steps(cx);
+        self.advance_all(cx);
+    }
+
+    /// Takes over the steps of the execution that this one repeats.
+    fn keep_steps(&mut self, cx: &mut Cx<'_>) {
+        let Some(rerun) = &mut self.rerun else { return };
+        for kept in std::mem::take(&mut rerun.kept) {
+            let position = cx.workflow.step(&kept.name);
+            let Some(step) = position.filter(|step| (*step as usize) < cx.workflow.main) else {
+                continue;
+            };
+            self.context_bytes += kept.output.as_ref().map_or(0, json_size);
+            self.reach(step, cx.now);
+            if let Some(run) = &mut self.steps[step as usize].run {
+                run.output = kept.output;
+            }
+            self.end_step(step, StepStatus::Completed, cx);
+        }
+    }
+
+    pub(super) fn record_status(
+        &mut self,
+        by: Option<&str>,
+        reason: Option<&str>,
+        cx: &mut Cx<'_>,
+    ) {
+        let changed = StatusChanged {
+            status: self.status,
+            by: by.map(str::to_owned),
+            reason: reason.map(str::to_owned),
+            workflow: None,
+        };
+        self.record(HistoryKind::StatusChanged(Box::new(changed)), cx);
+    }
+
+    pub(super) fn wake(&mut self, cx: &mut Cx<'_>) -> Applied {
+        if let Some(queued) = &mut self.queued {
+            // The partition asks its key again. Only who is first then waits for an instant: one that
+            // has passed would be waited for again and again.
+            queued.not_before = queued.not_before.filter(|at| *at > cx.now);
+            return Applied::Changed;
+        }
+        let halted = self.halted_since.is_some();
+        if !halted && self.deadline <= cx.now {
+            self.out_of_time(cx);
+            return Applied::Changed;
+        }
+        let due = self.due(halted, cx.now);
+        if due.is_empty() {
+            // An execution that nothing would ever move again goes on with whatever can.
+            if self.has_cause() {
+                return Applied::Ignored(Ignored::EarlyWake);
+            }
+            self.go_on(cx);
+            return Applied::Changed;
+        }
+        for (step, item) in due {
+            self.wait_over(step, item, cx);
+            self.after(step, cx);
+        }
+        Applied::Changed
+    }
+
+    /// Units whose wait is over at `now`.
+    fn due(&self, halted: bool, now: Timestamp) -> Vec<(u32, Option<u32>)> {
+        let mut due = Vec::new();
+        for (step, state) in self.steps.iter().enumerate() {
+            if let Some(run) = state.run.as_ref().filter(|_| !state.status.is_terminal()) {
+                let step = u32::try_from(step).unwrap_or(u32::MAX);
+                due.extend(run.due(halted, now).into_iter().map(|item| (step, item)));
+            }
+        }
+        due
+    }
+
+    /// The end of its time, or of the time for cleaning up, has come.
+    fn out_of_time(&mut self, cx: &mut Cx<'_>) {
+        if self.ending.is_some() {
+            self.clean_up_out_of_time(cx);
+            return;
+        }
+        // Work that an operator holds back must not run out of time meanwhile: its time begins anew.
+        if self.waits_for_held_turn(cx) {
+            self.deadline = cx.now.plus(cx.workflow.definition.config.timeout);
+            return;
+        }
+        let timeout = cx.workflow.definition.config.timeout;
+        let error = StepError::new(
+            ErrorClass::Timeout,
+            "execution.timeout",
+            format!(
+                "the execution did not end within {} s (config.timeoutMs)",
+                timeout.as_secs_f64()
+            ),
+        );
+        self.stop(ExecutionStatus::Failed, error, cx);
+    }
+
+    /// The execution has ended in every respect.
+    pub(super) fn end(
+        &mut self,
+        status: ExecutionStatus,
+        error: Option<StepError>,
+        cx: &mut Cx<'_>,
+    ) {
+        self.status = status;
+        self.ended_at = Some(cx.now);
+        self.error = error;
+        self.ending = None;
+        self.queued = None;
+        self.halted_since = None;
+        self.paused = None;
+        if self.output.is_none() && !self.steps.is_empty() {
+            self.output = Some(self.assigned_output(cx.workflow));
+        }
+        let count = |status| {
+            let steps = self.steps.iter().take(cx.workflow.main);
+            let matching = steps.filter(|step| step.status == status).count();
+            u32::try_from(matching).unwrap_or(u32::MAX)
+        };
+        let ended = ExecutionEnded {
+            status,
+            output: self.output.clone(),
+            error: self.error.clone(),
+            started_at: self.started_at,
+            steps_completed: count(StepStatus::Completed),
+            steps_failed: count(StepStatus::Failed),
+            steps_skipped: count(StepStatus::Skipped),
+            steps_compensated: count(StepStatus::Compensated),
+            stale_results: self.stale_results,
+        };
+        self.record(HistoryKind::ExecutionEnded(Box::new(ended)), cx);
+        self.tell_parent(cx);
+    }
+
+    fn tell_parent(&self, cx: &mut Cx<'_>) {
+        let Some(parent) = self.parent.filter(|parent| parent.waits) else {
+            return;
+        };
+        let output = self.output.as_ref();
+        let ended = ChildEnded {
+            step: parent.step,
+            item: parent.item,
+            attempt: parent.attempt,
+            child: self.id,
+            status: self.status,
+            output: output.map(|output| small_enough(output, MAX_INLINE_BYTES)),
+            error: self.error.clone(),
+        };
+        let input = Input {
+            execution: parent.execution,
+            kind: InputKind::ChildEnded(Box::new(ended)),
+        };
+        cx.out.effects.push(Effect::Submit(Box::new(input)));
+    }
+
+    /// What executions are told that start when this one has ended.
+    pub(crate) fn ended(&self) -> Ended {
+        Ended {
+            execution: self.id,
+            workflow: self.workflow.name.clone(),
+            status: self.status,
+            input: self.input.clone(),
+            output: self.output.clone(),
+            error: self.error.clone(),
+            repository: self.repository.clone(),
+            depth: self.trigger.depth,
+            at: self.ended_at.unwrap_or(self.started_at),
+        }
+    }
+
+    /// Nothing new begins any more, until [`Self::unhalt`]. Returns whether that is new.
+    pub(crate) fn halt(&mut self, now: Timestamp) -> bool {
+        if self.status.is_terminal() || self.halted_since.is_some() {
+            return false;
+        }
+        self.halted_since = Some(now);
+        true
+    }
+
+    /// What waited to begin begins, and the time that passed meanwhile does not count.
+    pub(crate) fn unhalt(&mut self, cx: &mut Cx<'_>) {
+        let Some(since) = self.halted_since.take() else {
+            return;
+        };
+        if self.queued.is_some() {
+            return;
+        }
+        let passed: Duration = cx.now.since(since);
+        self.deadline = self.deadline.plus(passed);
+        for state in &mut self.steps {
+            let Some(run) = state.run.as_mut().filter(|_| !state.status.is_terminal()) else {
+                continue;
+            };
+            for unit in run.units_mut() {
+                if let Some(wait) = &mut unit.wait {
+                    wait.postpone(passed);
+                }
+            }
+        }
+        self.go_on(cx);
+    }
+}

@@ -1,0 +1,112 @@
+//! The prover: every live execution waits for something that will come.
+//!
+//! What an execution waits for is in itself; that it is also in the partition's indexes (of wakes, of
+//! keys, of turns) is an invariant of this code. The prover checks it all the same, for ever: it
+//! mends an index that lacks something, and lets an execution that waits for nothing be woken.
+
+use afu9_schemas::{ExecutionId, Timestamp};
+
+use super::PartitionState;
+
+/// What the prover found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Executions that were looked at.
+    pub checked: u64,
+    /// Indexes that lacked something and were mended.
+    pub repaired: u64,
+    /// Executions that waited for nothing.
+    pub orphans: Vec<ExecutionId>,
+    /// Every live execution has been looked at since the last time this was true.
+    pub round_ended: bool,
+}
+
+impl PartitionState {
+    /// Looks at no more than `most` executions, and goes on there the next time.
+    pub fn prove(&mut self, most: usize) -> Proof {
+        let mut proof = Proof::default();
+        if self.proved.is_empty() {
+            self.proved = self.live.keys().copied().collect();
+        }
+        for _ in 0..most {
+            let Some(id) = self.proved.pop_front() else {
+                break;
+            };
+            self.prove_one(id, &mut proof);
+        }
+        proof.round_ended = self.proved.is_empty();
+        proof
+    }
+
+    fn prove_one(&mut self, id: ExecutionId, proof: &mut Proof) {
+        let Some(live) = self.live.get(&id) else {
+            return;
+        };
+        proof.checked += 1;
+        if live.stranded {
+            return;
+        }
+        if !live.execution.has_cause() {
+            proof.orphans.push(id);
+            self.wake_now(id);
+            return;
+        }
+        let missing_turn = !live.execution.is_halted() && self.lacks_turn(id);
+        let Some(live) = self.live.get(&id) else {
+            return;
+        };
+        let wake = live.execution.next_wake();
+        // None while its wake is being published.
+        let wrong_wake = live.wake.is_some_and(|at| {
+            // It was mended already, and is to be woken at once.
+            let at_once = at == Timestamp::default();
+            !(at_once || Some(at) == wake) || !self.wakes.contains(&(at, id))
+        });
+        let missing_place = match (live.execution.queued(), live.execution.key()) {
+            (Some(queued), Some(key)) => self.keys.get(key).is_none_or(|state| {
+                let place = (-live.execution.priority(), queued.ticket, id);
+                !state.waiting.contains(&place)
+            }),
+            _ => false,
+        };
+        if !(missing_turn || wrong_wake || missing_place) {
+            return;
+        }
+        proof.repaired += 1;
+        if let Some(live) = self.take(id) {
+            if missing_turn {
+                self.rejoin_turns(&live);
+            }
+            if let (true, Some(queued), Some(key)) =
+                (missing_place, live.execution.queued(), live.execution.key())
+            {
+                let key = key.to_owned();
+                let (priority, ticket) = (live.execution.priority(), queued.ticket);
+                self.keys.wait(&key, priority, ticket, id);
+            }
+            self.keep(live);
+        }
+        self.wake_now(id);
+    }
+
+    fn lacks_turn(&self, id: ExecutionId) -> bool {
+        let Some(live) = self.live.get(&id) else {
+            return false;
+        };
+        let priority = live.execution.priority();
+        live.execution.turns().any(|(step, _, turn)| {
+            live.execution
+                .queue_of(step, &live.workflow)
+                .is_some_and(|queue| !self.dispatcher.holds(queue, priority, turn))
+        })
+    }
+
+    /// Lets the execution be woken at once: whatever comes of that is decided by an input.
+    fn wake_now(&mut self, id: ExecutionId) {
+        if let Some(mut live) = self.take(id) {
+            live.wake = Some(Timestamp::default());
+            self.wakes.insert((Timestamp::default(), id));
+            self.live.insert(id, live);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The laws of the engine: its transition table cell by cell, its properties under every
+//! interleaving, and what its predecessor got wrong.
+
+mod checkpoints;
+mod choices;
+mod clocks;
+mod contention;
+mod controls;
+mod definitions;
+mod holds;
+#[path = "../shared/inputs.rs"]
+mod inputs;
+mod interleaving;
+mod keys;
+#[path = "../shared/lawful.rs"]
+mod lawful;
+mod predecessor;
+mod reopened;
+mod rig;
+mod run;
+mod transitions;

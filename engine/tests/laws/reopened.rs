@@ -1,0 +1,186 @@
+//! A failed execution that is retried by hand: the one way back from an end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use afu9_schemas::ErrorClass;
+use afu9_schemas::message::{ControlAction, ControlOutcome, Outcome};
+use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use serde_json::json;
+
+use crate::inputs::failure;
+use crate::rig::{Rig, value};
+
+fn retry() -> ControlAction {
+    ControlAction::Retry {
+        step: None,
+        params: None,
+    }
+}
+
+fn unique_job_ids(rig: &Rig) {
+    let mut seen = BTreeSet::new();
+    for job in rig.dispatched() {
+        assert!(seen.insert(job.id.to_string()), "{} twice", job.id);
+    }
+}
+
+const LIST: &str = "
+name: list
+config: { timeoutMs: 10000 }
+steps:
+  - { name: each, forEach: [1, 2, 3, 4], maxParallel: 2, tool: test.echo,
+      params: { value: \"${item}\" }, retry: { maxAttempts: 2, initialDelayMs: 100 } }
+";
+
+#[test]
+fn attempts_at_items_go_on_counting() {
+    let mut rig = Rig::new(&[LIST]);
+    let id = rig.start("list", json!({}));
+    for round in 0..3_u32 {
+        let first = rig.jobs().into_iter().find(|job| job.id.item == Some(0));
+        let first = first.expect("the first item");
+        assert_eq!(first.id.attempt, round + 1);
+        rig.answer(&first, failure(ErrorClass::Permanent));
+        rig.work();
+        assert_eq!(rig.status(id), ExecutionStatus::Failed);
+        assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+        rig.crash();
+    }
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    unique_job_ids(&rig);
+}
+
+/// Items that were stopped by the end of the execution's time have had attempts, too.
+#[test]
+fn attempts_at_items_that_were_stopped_go_on_counting() {
+    let mut rig = Rig::new(&[LIST]);
+    let id = rig.start("list", json!({}));
+    rig.now = rig.now.plus(Duration::from_secs(60));
+    rig.wake();
+    assert_eq!(rig.status(id), ExecutionStatus::Failed);
+    assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+    rig.crash();
+    let attempts: Vec<_> = rig
+        .jobs()
+        .iter()
+        .map(|job| (job.id.item, job.id.attempt))
+        .collect();
+    assert_eq!(attempts, [(Some(0), 2), (Some(1), 2)]);
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    unique_job_ids(&rig);
+    let output = rig.view(id).steps[0].output.clone();
+    assert_eq!(
+        output,
+        Some(json!([value(1), value(2), value(3), value(4)]))
+    );
+}
+
+#[test]
+fn the_policy_begins_anew_and_the_numbers_go_on() {
+    let mut rig = Rig::new(&["
+name: one
+steps:
+  - { name: a, tool: test.noop, retry: { maxAttempts: 2, initialDelayMs: 100 } }
+  - { name: b, tool: test.noop }
+"]);
+    let id = rig.start("one", json!({}));
+    for round in 0..4_u32 {
+        for attempt in 1..=2 {
+            let job = rig.job();
+            assert_eq!(job.id.attempt, round * 2 + attempt);
+            rig.answer(&job, failure(ErrorClass::Retryable));
+            if attempt == 1 {
+                rig.wake();
+            }
+        }
+        assert_eq!(rig.status(id), ExecutionStatus::Failed);
+        rig.crash();
+        assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+    }
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    unique_job_ids(&rig);
+    let numbers: Vec<u32> = rig.history(id).iter().map(|event| event.number).collect();
+    let gapless: Vec<u32> = (1..=u32::try_from(numbers.len()).expect("few")).collect();
+    assert_eq!(numbers, gapless);
+}
+
+#[test]
+fn what_cleaned_up_does_so_again_with_new_attempts() {
+    let mut rig = Rig::new(&["
+name: told
+steps:
+  - { name: a, tool: test.noop, retry: { maxAttempts: 1 } }
+onFailure:
+  - { name: tell, tool: test.echo, params: { value: \"${failure.step}\" } }
+"]);
+    let id = rig.start("told", json!({}));
+    for round in 1..=3 {
+        rig.answer(&rig.job(), failure(ErrorClass::Permanent));
+        let tell = rig.job();
+        assert_eq!((tell.step_name.as_str(), tell.id.attempt), ("tell", round));
+        assert_eq!(tell.params, value("a"));
+        rig.work();
+        assert_eq!(rig.status(id), ExecutionStatus::Failed);
+        assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+    }
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    unique_job_ids(&rig);
+}
+
+#[test]
+fn steps_that_were_not_reached_for_a_failure_are_reached_now() {
+    let mut rig = Rig::new(&["
+name: dag
+steps:
+  - { name: a, tool: test.noop, needs: [], retry: { maxAttempts: 1 } }
+  - { name: b, tool: test.noop, needs: [] }
+  - { name: c, tool: test.noop, needs: [a, b] }
+  - { name: d, tool: test.noop, needs: [c] }
+"]);
+    let id = rig.start("dag", json!({}));
+    for job in rig.jobs() {
+        let outcome = match job.step_name.as_str() {
+            "a" => failure(ErrorClass::Permanent),
+            _ => Outcome::Done(json!({})),
+        };
+        rig.answer(&job, outcome);
+    }
+    let statuses = |rig: &Rig| -> Vec<StepStatus> {
+        rig.view(id).steps.iter().map(|step| step.status).collect()
+    };
+    use StepStatus::{Completed, Failed, Skipped};
+    assert_eq!(statuses(&rig), [Failed, Completed, Skipped, Skipped]);
+    assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+    rig.work();
+    assert_eq!(statuses(&rig), [Completed; 4]);
+    let again = rig
+        .dispatched()
+        .iter()
+        .filter(|job| job.step_name == "b")
+        .count();
+    assert_eq!(again, 1, "what was done is not done again");
+}
+
+#[test]
+fn given_parameters_take_the_place_of_the_definitions() {
+    let mut rig = Rig::new(&["
+name: mended
+steps:
+  - { name: a, tool: test.echo, params: { value: \"${input.absent}\" } }
+"]);
+    let id = rig.start("mended", json!({}));
+    assert_eq!(rig.status(id), ExecutionStatus::Failed);
+    let mended = ControlAction::Retry {
+        step: Some("a".to_owned()),
+        params: Some(value(7)),
+    };
+    assert_eq!(rig.control(id, mended), ControlOutcome::Applied);
+    assert_eq!(rig.job().params, value(7));
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+}

@@ -1,0 +1,189 @@
+//! `POST /api/executions/{id}/rerun {input?, fromStep?, version?, repository?, reason?}`: a new
+//! execution that repeats one that has ended, with the same version and input unless others are given.
+//! With `fromStep`, what that step does not depend on being done again is taken over as it was.
+//! Answered as a trigger is, with `rerunOf` and the names of the `kept` steps.
+
+use std::sync::Arc;
+
+use afu9_schemas::definition;
+use afu9_schemas::message::{Rerun, Start, Trigger, TriggerKind};
+use afu9_schemas::view::ExecutionView;
+use afu9_schemas::{ExecutionId, Lane};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::{self, Allowed, Caller};
+use super::workflow_versions::Wanted;
+use super::{body, computed, idempotency, show_execution, start, wish, workflow_versions};
+use crate::app::App;
+use crate::definitions::Known;
+use crate::executions::Source;
+use crate::problem::{Kind, Problem};
+use crate::rerun::{CannotKeep, kept};
+use crate::stored::StoredError;
+use crate::traceparent;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// Absent is the earlier one; `null` is an input too.
+    #[serde(default, deserialize_with = "given")]
+    input: Option<Value>,
+    #[serde(default)]
+    from_step: Option<String>,
+    #[serde(default)]
+    version: Option<Wanted>,
+    #[serde(default)]
+    repository: Option<Value>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+pub(super) async fn rerun(
+    State(app): State<Arc<App>>,
+    caller: Allowed<auth::Trigger>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let key = idempotency::key(&headers)?.map(str::to_owned);
+    let request: Request = body::json(&app, &headers, body).await?;
+    let reason = wish::reason(request.reason.clone())?;
+    if let Some(step) = &request.from_step {
+        wish::text("fromStep", step)?;
+    }
+    let view = Box::pin(ended(&app, &id)).await?;
+    let of = view.summary.id;
+    let submission = key.map(|key| {
+        let name = format!("rerun:{}:{of}:{key}", caller.name);
+        (name, content_of(of, &request))
+    });
+    let (start, kept_steps) = Box::pin(prepared(&app, &caller, &headers, view, request)).await?;
+    let mut accepted = Box::pin(start::submit(&app, submission, start)).await?;
+    let execution = accepted.execution;
+    tracing::info!(%execution, %of, by = caller.name, reason, "execution repeated");
+    accepted.more.insert("rerunOf".to_owned(), json!(of));
+    accepted.more.insert("kept".to_owned(), json!(kept_steps));
+    Ok(accepted.into_response())
+}
+
+/// The execution, which must have ended, with everything that is known of it: the owner leaves out
+/// what does not fit into a message, the database does not.
+async fn ended(app: &App, id: &str) -> Result<Box<ExecutionView>, Problem> {
+    let (view, source) = show_execution::find(app, id).await?;
+    let status = view.summary.status;
+    if !status.is_terminal() {
+        return Err(Problem::new(
+            Kind::Refused,
+            format!("the execution has not ended: it is {}", status.as_str()),
+            "wait for its end, or cancel it first",
+        )
+        .coded("execution.not_ended")
+        .with("executionStatus", json!(status.as_str())));
+    }
+    if source != Source::Live || !view.truncated {
+        return Ok(view);
+    }
+    match app.stored.show(view.summary.id).await {
+        // Written a moment after the owner knew it; an end that is not written yet is not all.
+        Ok(Some(stored)) if stored.summary.status.is_terminal() => Ok(Box::new(stored)),
+        Ok(_) | Err(StoredError::Away(_)) => Ok(view),
+        Err(error @ StoredError::Unusable(_)) => Err(Problem::internal(&error)),
+    }
+}
+
+/// The start, and the names of the steps it takes over.
+async fn prepared(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    view: Box<ExecutionView>,
+    request: Request,
+) -> Result<(Start, Vec<String>), Problem> {
+    let name = &view.summary.workflow;
+    // Who disabled a workflow wants no execution of any version.
+    start::enabled(app, name).await?;
+    let wanted = request.version;
+    let wanted = wanted.unwrap_or(Wanted::Number(view.summary.version));
+    let record = workflow_versions::find(app, name, wanted).await?;
+    let known = computed(move || Known::new(record)).await?;
+    let workflow = start::runnable(app, &known)?;
+    let kept = match &request.from_step {
+        None => Vec::new(),
+        Some(from) => kept(workflow, &view, from).map_err(|error| cannot_keep(&error))?,
+    };
+    let names = kept.iter().map(|step| step.name.clone()).collect();
+    let repository = match (&request.repository, &view.repository) {
+        (Some(given), _) => Some(start::repository(given)?),
+        (None, Some(before)) => Some(start::repository(&json!(before))?),
+        (None, None) => None,
+    };
+    let mut start = Start {
+        workflow: known.record.workflow.clone(),
+        input: input(&view, request.input)?,
+        repository,
+        trigger: Trigger {
+            kind: TriggerKind::Rerun,
+            by: caller.name.clone(),
+            delivery: None,
+            depth: 0,
+        },
+        lane: Lane::Bulk,
+        traceparent: traceparent::of(headers),
+        key: None,
+        priority: 0,
+        parent: None,
+        rerun: Some(Box::new(Rerun {
+            of: view.summary.id,
+            kept,
+        })),
+    };
+    start::prepare(workflow, &mut start)?;
+    Ok((start, names))
+}
+
+/// The given input, or that of the earlier execution.
+fn input(view: &ExecutionView, given: Option<Value>) -> Result<Value, Problem> {
+    match given {
+        Some(input) => Ok(input),
+        None if view.truncated && view.input.is_null() => Err(Problem::new(
+            Kind::Refused,
+            "the input of the execution is not known: it was too large for its orchestrator's answer",
+            "give the `input`",
+        )
+        .coded("rerun.input_lost")),
+        None => Ok(view.input.clone()),
+    }
+}
+
+fn cannot_keep(error: &CannotKeep) -> Problem {
+    let kind = match error {
+        CannotKeep::UnknownStep(_) => Kind::Malformed,
+        _ => Kind::Refused,
+    };
+    Problem::new(kind, error.to_string(), error.next_action()).coded(error.code())
+}
+
+/// What a request says: the same key with another content is a mistake.
+fn content_of(of: ExecutionId, request: &Request) -> String {
+    let version = request.version.map(|version| match version {
+        Wanted::Latest => json!("latest"),
+        Wanted::Number(number) => json!(number),
+    });
+    definition::hash(&json!({
+        "of": of,
+        "input": request.input.as_ref().map(|input| json!([input])),
+        "fromStep": request.from_step,
+        "version": version,
+        "repository": request.repository,
+    }))
+    .to_string()
+}

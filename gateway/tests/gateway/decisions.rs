@@ -1,0 +1,102 @@
+//! Approvals: who may decide, and what they decide.
+
+use afu9_schemas::ExecutionId;
+use afu9_schemas::view::ExecutionStatus;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::controls::applied;
+use crate::support::{Answer, Running, answer, world};
+
+/// Two that wait at once; whoever started it may not decide the second.
+const RELEASE: &str = "\
+name: release
+steps:
+  - { name: review, approval: { message: \"Release ${input.version}?\" }, needs: [] }
+  - { name: sign_off, approval: { selfApproval: false, approvers: [approve, admin] }, needs: [] }
+";
+
+async fn decide(
+    gateway: &Running,
+    token: &str,
+    id: ExecutionId,
+    what: &str,
+    body: Value,
+) -> Answer {
+    let path = format!("/api/executions/{id}/{what}");
+    let call = gateway
+        .call(Method::POST, &path)
+        .bearer_auth(format!("{token}-token"));
+    answer(call.json(&body)).await
+}
+
+async fn waiting(gateway: &Running) -> ExecutionId {
+    let accepted = gateway
+        .post(
+            "/api/workflows/release/trigger",
+            &json!({"input": {"version": 7}, "triggeredBy": "somebody else"}),
+        )
+        .await;
+    let id: ExecutionId = accepted.body["executionId"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    gateway.reaches(id, ExecutionStatus::Running).await;
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_goes_on_when_those_who_may_approve_it() {
+    let world = world().await;
+    let _owner = world.folding().await;
+    let gateway = applied(&world, &[("release", RELEASE)]).await;
+    let id = waiting(&gateway).await;
+    let shown = gateway.show(id).await;
+    assert_eq!(shown["steps"][0]["message"], "Release 7?");
+    assert_eq!(shown["steps"][0]["action"], "approval");
+
+    let ambiguous = decide(&gateway, "approve", id, "approve", json!({})).await;
+    ambiguous.expect_problem(409, "approval.ambiguous", "STATE");
+    assert_eq!(ambiguous.body["steps"], json!(["review", "sign_off"]));
+    let step = |name: &str| json!({"step": name, "reason": "looks good"});
+    let operator = decide(&gateway, "operate", id, "approve", step("review")).await;
+    operator.expect_problem(403, "auth.missing_scope", "POLICY");
+    let unknown = decide(&gateway, "approve", id, "approve", step("nothing")).await;
+    unknown.expect_problem(409, "approval.not_waiting", "STATE");
+
+    let own = decide(&gateway, "admin", id, "approve", step("sign_off")).await;
+    own.expect_problem(403, "approval.self", "POLICY");
+    let first = decide(&gateway, "approve", id, "approve", step("review")).await;
+    first.expect_outcome("applied");
+    assert_eq!(first.body["action"], "approve");
+    // Only one waits now.
+    let second = decide(&gateway, "approve", id, "approve", json!({})).await;
+    second.expect_outcome("applied");
+    gateway.reaches(id, ExecutionStatus::Completed).await;
+    let shown = gateway.show(id).await;
+    let decisions = &shown["steps"][0]["decisions"];
+    assert_eq!(decisions[0]["by"], "approve", "{shown}");
+    assert_eq!(decisions[0]["decision"], "approve");
+    assert_eq!(decisions[0]["reason"], "looks good");
+    let none = decide(&gateway, "approve", id, "approve", json!({})).await;
+    none.expect_problem(409, "approval.not_waiting", "STATE");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_fails_the_step() {
+    let world = world().await;
+    let _owner = world.folding().await;
+    let gateway = applied(&world, &[("release", RELEASE)]).await;
+    let id = waiting(&gateway).await;
+    let body = json!({"step": "review", "reason": "not today"});
+    let rejected = decide(&gateway, "approve", id, "reject", body.clone()).await;
+    rejected.expect_outcome("applied");
+    assert_eq!(rejected.body["action"], "reject");
+    let shown = gateway.show(id).await;
+    assert_eq!(shown["steps"][0]["error"]["code"], "approval.rejected");
+    let unknown = decide(&gateway, "approve", ExecutionId::new(), "reject", body).await;
+    unknown.expect_problem(404, "execution.unknown", "STATE");
+    gateway.stop().await;
+}

@@ -1,0 +1,124 @@
+//! Publishing what a tick decided: nothing goes on before the server has it.
+
+use afu9_broker::PublishError;
+use afu9_broker::log::LogWriter;
+use afu9_schemas::error::{ErrorClass, StepError};
+use afu9_schemas::message::Input;
+use afu9_schemas::{JobId, WorkerKind};
+use futures::future::join_all;
+
+use super::{FULL_PAUSE, Owner, PAUSE, failed};
+use crate::stats::add;
+use crate::tick::{About, Planned};
+
+impl Owner {
+    /// Publishes everything, again and again until the server has it. A full work queue slows the
+    /// partition down, it never loses a job.
+    pub(super) async fn publish(&mut self, mut messages: Vec<Planned>) {
+        while !messages.is_empty() {
+            let outgoing = messages
+                .iter()
+                .map(|planned| planned.outgoing.clone())
+                .collect();
+            let verdicts = self.shared.broker.publish_all(outgoing).await;
+            let mut again = Vec::new();
+            let mut pause = PAUSE;
+            let mut unanswered: Option<WorkerKind> = None;
+            for (planned, verdict) in messages.into_iter().zip(verdicts) {
+                match (verdict, &planned.about) {
+                    (Ok(stored), About::Jobs { kind, jobs }) => {
+                        add(&self.shared.stats.jobs, jobs.len() as u64);
+                        let last = self.work.entry(kind.clone()).or_default();
+                        *last = stored.sequence.max(*last);
+                        let published = jobs.iter().map(|job| (*job, stored.sequence));
+                        self.published.extend(published);
+                    }
+                    (Ok(_), About::DeadLetter) => add(&self.shared.stats.dead_letters, 1),
+                    (Ok(_), About::History) => {}
+                    (Err(error), About::DeadLetter) if is_full(&error) => {
+                        // The failed step is in history with everything it had: standing still until
+                        // somebody makes room would stop every other execution for its sake.
+                        add(&self.shared.stats.dead_letters_lost, 1);
+                        tracing::error!(partition = %self.partition, "dead letters are full");
+                    }
+                    (Err(error), _) if error.is_retryable() => {
+                        if is_full(&error) {
+                            pause = FULL_PAUSE;
+                        } else if let About::Jobs { kind, .. } = &planned.about {
+                            unanswered = Some(kind.clone());
+                        }
+                        again.push(planned);
+                    }
+                    (Err(error), About::Jobs { jobs, .. }) => self.refused(jobs.clone(), &error),
+                    (Err(error), _) => {
+                        let error = afu9_broker::error::chain(&error);
+                        tracing::error!(partition = %self.partition, error, "message refused");
+                    }
+                }
+            }
+            messages = again;
+            // A queue that does not answer may be gone with the memory of a restarted server.
+            if let Some(kind) = unanswered
+                && let Err(error) = self.shared.broker.ensure_work_queue(&kind).await
+            {
+                tracing::debug!(%kind, %error, "work queue not answering");
+            }
+            if !messages.is_empty() {
+                tracing::debug!(partition = %self.partition, left = messages.len(), "publish repeated");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    /// The server will never take these jobs: their attempts fail.
+    fn refused(&mut self, jobs: Vec<JobId>, error: &PublishError) {
+        let why = StepError::new(
+            ErrorClass::Permanent,
+            "job.refused",
+            "the job cannot be queued: it is too large, or its worker kind has no queue",
+        )
+        .with_causes_of(error);
+        let inputs: Vec<Input> = jobs
+            .into_iter()
+            .map(|job| failed(job, why.clone()))
+            .collect();
+        let (writer, partition) = (self.shared.writer.clone(), self.partition);
+        self.waking.push(Box::pin(async move {
+            loop {
+                match writer.submit_to(partition, inputs.clone()).await {
+                    Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+                    verdict => return (Vec::new(), verdict),
+                }
+            }
+        }));
+    }
+
+    /// Writes inputs into the logs of the executions they are for, again and again until the server
+    /// has them. Those that it will never take are told of and dropped: their execution waits for its
+    /// deadline.
+    pub(super) async fn submit(writer: LogWriter, inputs: Vec<Input>) {
+        let writer = &writer;
+        let writing = inputs.into_iter().map(|input| async move {
+            let execution = input.execution;
+            loop {
+                match writer.submit(input.clone()).await {
+                    Ok(()) => return,
+                    Err(error) if error.is_retryable() => {
+                        tracing::debug!(%execution, %error, "input not stored, trying again");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    Err(error) => {
+                        let error = afu9_broker::error::chain(&*error);
+                        tracing::error!(%execution, error, "input refused");
+                        return;
+                    }
+                }
+            }
+        });
+        join_all(writing).await;
+    }
+}
+
+fn is_full(error: &PublishError) -> bool {
+    matches!(error, PublishError::Full { .. })
+}

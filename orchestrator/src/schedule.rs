@@ -1,0 +1,254 @@
+//! Starts what schedules start, in the one process that owns a certain partition.
+//!
+//! Called by the orchestrator, which tells whether this is that process. When it changes hands, two may
+//! run for a moment: the id of an execution is derived from its schedule and its instant, so that what
+//! both start is started once. For the same reason a state is stored only after the log has taken
+//! what it speaks of, and whoever finds the older state starts the same again.
+//!
+//! What is due is decided in [`afu9_engine::schedule`].
+
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use afu9_broker::kv::{ScheduleStore, Swap};
+use afu9_broker::log::LogWriter;
+use afu9_broker::{PublishError, RequestError};
+use afu9_engine::schedule::Plan;
+use afu9_engine::submit;
+use afu9_schemas::definition::MissedRuns;
+use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind};
+use afu9_schemas::{ExecutionId, Lane, Partition, PartitionCount, Timestamp};
+use futures::StreamExt;
+use futures::future::try_join_all;
+use futures::stream;
+use serde_json::json;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::catalog::Catalog;
+use crate::owner::now;
+use crate::stats::{Stats, add};
+
+use table::{Change, Rule, Table};
+
+/// The partition whose owner runs the schedules. There always is one.
+pub(crate) const HOME: Partition = Partition::new(0);
+
+/// Longest time without a look at the clock: somebody may set it.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// Pause after something failed, before everything is read again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// About how many executions are started in one turn, so that what is stored follows soon after.
+const MAX_STARTS: usize = 1024;
+
+/// Entries written at once.
+const WRITE_AT_ONCE: usize = 32;
+
+/// What it takes to run schedules.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    pub(crate) catalog: Catalog,
+    pub(crate) store: ScheduleStore,
+    pub(crate) writer: LogWriter,
+    pub(crate) partitions: PartitionCount,
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// Why the stored states have to be read again.
+#[derive(Debug, Error)]
+enum Interruption {
+    /// Another process has written one.
+    #[error("another orchestrator runs the schedules, too")]
+    Rivalled,
+    #[error(transparent)]
+    Store(#[from] RequestError),
+    /// What may not be stored is started again, with the same id.
+    #[error("cannot submit what schedules start")]
+    Submit(#[source] Arc<PublishError>),
+}
+
+impl Scheduler {
+    /// Runs the schedules for as long as `active` says so, until its sender is gone.
+    pub(crate) async fn run(self, mut active: watch::Receiver<bool>) {
+        while active.wait_for(|active| *active).await.is_ok() {
+            tracing::info!("schedules taken over");
+            tokio::select! {
+                () = Box::pin(self.keep_running()) => {}
+                _ = active.wait_for(|active| !*active) => {}
+            }
+            self.stats.schedules.store(0, Ordering::Relaxed);
+            tracing::info!("schedules given up");
+        }
+    }
+
+    /// Cancel safety: safe. What was submitted and not stored is started again, with the same id.
+    async fn keep_running(&self) {
+        loop {
+            let Err(interruption) = self.run_until_interrupted().await;
+            let error = afu9_broker::error::chain(&interruption);
+            tracing::warn!(error, "schedules interrupted, trying again");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn run_until_interrupted(&self) -> Result<std::convert::Infallible, Interruption> {
+        let mut changes = self.catalog.changes();
+        let mut table = Table::new(self.store.list().await?);
+        loop {
+            changes.mark_unchanged();
+            table.follow(self.catalog.readable(), now());
+            self.stats.schedules.store(table.ruled(), Ordering::Relaxed);
+            loop {
+                self.turn(&mut table, now()).await?;
+                let wake = table.wake().map_or(MAX_SLEEP, |wake| wake.since(now()));
+                tokio::select! {
+                    // The sender is in our own catalog.
+                    _ = changes.changed() => break,
+                    () = tokio::time::sleep(wake.min(MAX_SLEEP)) => {}
+                }
+            }
+        }
+    }
+
+    /// Starts what is due, then stores how far the schedules have got.
+    async fn turn(&self, table: &mut Table, now: Timestamp) -> Result<(), Interruption> {
+        // What is new is on record before anything of it is started: should this process end, it counts
+        // from here.
+        self.store(table).await?;
+        let due = table.due(now, MAX_STARTS);
+        let submitted = due.iter().map(|(_, rule, plan)| self.submit(rule, plan));
+        let mut failed = None;
+        for ((key, rule, plan), verdict) in
+            due.iter().zip(futures::future::join_all(submitted).await)
+        {
+            match verdict {
+                Ok(()) => {
+                    self.tell(rule, plan);
+                    table.done(key, plan);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        self.store(table).await?;
+        failed.map_or(Ok(()), |error| Err(Interruption::Submit(error)))
+    }
+
+    /// Puts everything that a plan starts into the log.
+    async fn submit(&self, rule: &Rule, plan: &Plan) -> Result<(), Arc<PublishError>> {
+        let inputs = plan
+            .fire
+            .iter()
+            .filter_map(|firing| self.start(rule, firing.at));
+        try_join_all(inputs.map(|input| self.writer.submit(input))).await?;
+        Ok(())
+    }
+
+    /// What the instant `at` starts.
+    fn start(&self, rule: &Rule, at: Timestamp) -> Option<Input> {
+        let written = rule.written()?;
+        let workflow = &rule.found.workflow;
+        let name = &rule.found.record.workflow.name;
+        let schedule = json!({
+            "at": at.to_string(),
+            "cron": written.cron,
+            "timezone": written.timezone,
+        });
+        let roots = submit::Roots(&[("schedule", &schedule)]);
+        let input = match workflow.triggers[rule.index].fire(roots, || json!({})) {
+            Ok(input) => input?,
+            Err((place, error)) => {
+                tracing::warn!(workflow = name, %at, place, %error, "not started: no input");
+                return None;
+            }
+        };
+        let mut start = Start {
+            workflow: rule.found.record.workflow.clone(),
+            input,
+            repository: None,
+            trigger: Trigger {
+                kind: TriggerKind::Schedule,
+                by: format!("schedule {} {}", written.cron, written.timezone),
+                delivery: None,
+                depth: 0,
+            },
+            lane: Lane::Bulk,
+            traceparent: None,
+            key: None,
+            priority: 0,
+            parent: None,
+            rerun: None,
+        };
+        // An input that does not fit becomes an execution that has failed and says why, so that it is
+        // seen.
+        if let Err(error) = submit::prepare(workflow, &mut start) {
+            tracing::warn!(workflow = name, %at, %error, "input does not fit");
+        }
+        let origin = rule.schedule.origin(at);
+        let key = start.key.as_deref();
+        Some(Input {
+            execution: ExecutionId::derived_for(&origin, key, self.partitions),
+            kind: InputKind::Start(Box::new(start)),
+        })
+    }
+
+    /// Counts what a plan came to, and logs what it leaves out.
+    fn tell(&self, rule: &Rule, plan: &Plan) {
+        let workflow = &rule.found.record.workflow.name;
+        let caught_up = plan.fire.iter().filter(|firing| firing.missed).count();
+        let (skipped, through) = (plan.skipped, plan.through);
+        add(&self.stats.schedules_fired, plan.fire.len() as u64);
+        add(&self.stats.schedules_caught_up, caught_up as u64);
+        add(&self.stats.schedules_skipped, skipped);
+        if skipped == 0 {
+            return;
+        }
+        if rule
+            .written()
+            .is_some_and(|rule| rule.missed == MissedRuns::All)
+        {
+            tracing::warn!(workflow, %through, skipped, caught_up, "too much was missed, only the newest is started");
+        } else {
+            tracing::info!(workflow, %through, skipped, caught_up, "missed instants passed over");
+        }
+    }
+
+    /// Stores what has changed.
+    async fn store(&self, table: &mut Table) -> Result<(), Interruption> {
+        let write = |change: Change| async move {
+            let written = self.write(&change).await;
+            (change, written)
+        };
+        let changes = stream::iter(table.changes().into_iter().map(write));
+        let mut written = std::pin::pin!(changes.buffer_unordered(WRITE_AT_ONCE));
+        let mut interruption = None;
+        while let Some((change, result)) = written.next().await {
+            match result {
+                Ok(Swap::Stored(revision)) => table.stored(&change, revision),
+                Ok(Swap::Lost) => interruption = Some(Interruption::Rivalled),
+                Err(error) => interruption = Some(error.into()),
+            }
+        }
+        interruption.map_or(Ok(()), Err)
+    }
+
+    async fn write(&self, change: &Change) -> Result<Swap, RequestError> {
+        let (workflow, schedule) = &change.key;
+        match &change.state {
+            Some(state) => self.store.put(state, change.revision).await,
+            // Nobody has stored it yet.
+            None if change.revision == 0 => Ok(Swap::Stored(0)),
+            None => {
+                tracing::info!(workflow, %schedule, "schedule removed: no definition has it any more");
+                self.store
+                    .remove(workflow, schedule, change.revision)
+                    .await?;
+                Ok(Swap::Stored(0))
+            }
+        }
+    }
+}

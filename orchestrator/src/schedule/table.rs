@@ -1,0 +1,266 @@
+//! All schedules as they are known: what the newest definitions say of them, and how far each has got.
+//! Changed here without waiting; the scheduler stores what has changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use afu9_broker::kv::ScheduleState;
+use afu9_engine::schedule::{self, Plan, Schedule};
+use afu9_schemas::definition::{ScheduleTrigger, TriggerRule};
+use afu9_schemas::{ScheduleId, Timestamp};
+
+use crate::definitions::Found;
+
+/// A workflow and one of its schedules.
+pub(super) type Key = (String, ScheduleId);
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: BTreeMap<Key, Entry>,
+}
+
+/// One schedule.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// How far it has got.
+    state: ScheduleState,
+    /// The revision of its stored state; 0 if there is none.
+    revision: u64,
+    /// What is stored is not this state.
+    changed: bool,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// A definition has it.
+    Ruled {
+        rule: Arc<Rule>,
+        /// When it has to be looked at again.
+        wake: Option<Timestamp>,
+    },
+    /// No definition has it any more.
+    Gone,
+    /// This build cannot read its definition; another one may.
+    Unknown,
+}
+
+/// What a definition says of a schedule.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) found: Arc<Found>,
+    /// Position among the rules of the definition.
+    pub(super) index: usize,
+    pub(super) schedule: Schedule,
+}
+
+impl Rule {
+    /// As it is written.
+    pub(super) fn written(&self) -> Option<&ScheduleTrigger> {
+        match self.found.workflow.definition.triggers.get(self.index)? {
+            TriggerRule::Schedule(rule) => Some(rule),
+            TriggerRule::Webhook(_) | TriggerRule::Workflow(_) => None,
+        }
+    }
+}
+
+/// A state that has to be stored, or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) key: Key,
+    /// `None`: removed.
+    pub(super) state: Option<ScheduleState>,
+    /// The revision it replaces.
+    pub(super) revision: u64,
+}
+
+impl Table {
+    /// The schedules as they are stored.
+    pub(super) fn new(stored: Vec<(ScheduleState, u64)>) -> Self {
+        let entries = stored.into_iter().map(|(state, revision)| {
+            let key = (state.workflow.clone(), state.schedule.clone());
+            let entry = Entry {
+                state,
+                revision,
+                changed: false,
+                standing: Standing::Unknown,
+            };
+            (key, entry)
+        });
+        Self {
+            entries: entries.collect(),
+        }
+    }
+
+    /// Takes over what the definitions say now. A schedule that is new, or was paused, begins at `now`.
+    pub(super) fn follow(&mut self, definitions: Vec<Found>, now: Timestamp) {
+        for (key, entry) in &mut self.entries {
+            let readable = definitions
+                .iter()
+                .any(|found| found.record.workflow.name == key.0);
+            entry.standing = if readable {
+                Standing::Gone
+            } else {
+                Standing::Unknown
+            };
+        }
+        let enabled = definitions.into_iter().filter(|found| found.record.enabled);
+        for found in enabled.map(Arc::new) {
+            let triggers = &found.workflow.definition.triggers;
+            for (index, (rule, id)) in triggers.iter().zip(schedule::ids(triggers)).enumerate() {
+                if let (TriggerRule::Schedule(rule), Some(id)) = (rule, id) {
+                    self.rule(&found, index, rule, id, now);
+                }
+            }
+        }
+    }
+
+    fn rule(
+        &mut self,
+        found: &Arc<Found>,
+        index: usize,
+        rule: &ScheduleTrigger,
+        id: ScheduleId,
+        now: Timestamp,
+    ) {
+        let workflow = &found.record.workflow.name;
+        let schedule = match Schedule::new(workflow, id.clone(), rule) {
+            Ok(schedule) => schedule,
+            // Checked when the definition was compiled.
+            Err(mistakes) => {
+                tracing::error!(workflow, ?mistakes, "schedule not valid");
+                return;
+            }
+        };
+        let entry = self
+            .entries
+            .entry((workflow.clone(), id.clone()))
+            .or_insert_with(|| Entry {
+                state: ScheduleState {
+                    workflow: workflow.clone(),
+                    schedule: id,
+                    cron: rule.cron.clone(),
+                    timezone: rule.timezone.clone(),
+                    through: now,
+                    fired: None,
+                    next: None,
+                    paused: rule.paused,
+                },
+                revision: 0,
+                changed: true,
+                standing: Standing::Unknown,
+            });
+        let mut state = entry.state.clone();
+        state.cron.clone_from(&rule.cron);
+        if state.paused && !rule.paused {
+            state.through = now;
+        }
+        state.paused = rule.paused;
+        let next = (!rule.paused)
+            .then(|| schedule.next_after(state.through))
+            .flatten();
+        state.next = next.map(|next| next.due);
+        entry.standing = Standing::Ruled {
+            rule: Arc::new(Rule {
+                found: Arc::clone(found),
+                index,
+                schedule,
+            }),
+            wake: state.next,
+        };
+        entry.set(state);
+    }
+
+    /// How many schedules definitions have.
+    pub(super) fn ruled(&self) -> u64 {
+        let ruled = |entry: &&Entry| matches!(entry.standing, Standing::Ruled { .. });
+        self.entries.values().filter(ruled).count() as u64
+    }
+
+    /// When the first schedule has to be looked at again.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        self.entries.values().filter_map(Entry::wake).min()
+    }
+
+    /// What the schedules that are due at `now` start, those first that have been due for longest;
+    /// `enough` executions or a few more.
+    pub(super) fn due(&self, now: Timestamp, enough: usize) -> Vec<(Key, Arc<Rule>, Plan)> {
+        let mut due: Vec<(Timestamp, &Key, &Entry)> = self
+            .entries
+            .iter()
+            .filter_map(|(key, entry)| {
+                Some((entry.wake().filter(|wake| *wake <= now)?, key, entry))
+            })
+            .collect();
+        due.sort_by_key(|(wake, ..)| *wake);
+        let mut plans = Vec::new();
+        let mut starts = 0;
+        for (_, key, entry) in due {
+            if starts >= enough {
+                break;
+            }
+            if let Standing::Ruled { rule, .. } = &entry.standing {
+                let plan = rule.schedule.plan(entry.state.through, now);
+                starts += plan.fire.len();
+                plans.push((key.clone(), Arc::clone(rule), plan));
+            }
+        }
+        plans
+    }
+
+    /// Everything of a plan has been done.
+    pub(super) fn done(&mut self, key: &Key, plan: &Plan) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let mut state = entry.state.clone();
+        state.through = plan.through;
+        state.fired = plan.fire.last().map(|firing| firing.at).or(state.fired);
+        if let Standing::Ruled { rule, wake } = &mut entry.standing {
+            let next = rule.schedule.next_after(plan.through);
+            state.next = next.map(|next| next.due);
+            *wake = state.next;
+        }
+        entry.set(state);
+    }
+
+    /// What has to be stored, or removed.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let change = |(key, entry): (&Key, &Entry)| {
+            let gone = matches!(entry.standing, Standing::Gone);
+            (gone || entry.changed).then(|| Change {
+                key: key.clone(),
+                state: (!gone).then(|| entry.state.clone()),
+                revision: entry.revision,
+            })
+        };
+        self.entries.iter().filter_map(change).collect()
+    }
+
+    /// A change is stored.
+    pub(super) fn stored(&mut self, change: &Change, revision: u64) {
+        if change.state.is_none() {
+            self.entries.remove(&change.key);
+        } else if let Some(entry) = self.entries.get_mut(&change.key) {
+            entry.revision = revision;
+            entry.changed = false;
+        }
+    }
+}
+
+impl Entry {
+    fn wake(&self) -> Option<Timestamp> {
+        match &self.standing {
+            Standing::Ruled { wake, .. } => *wake,
+            Standing::Gone | Standing::Unknown => None,
+        }
+    }
+
+    fn set(&mut self, state: ScheduleState) {
+        self.changed |= self.state != state;
+        self.state = state;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! What a new version, a pause and a definition that is gone mean for how far a schedule has got.
+
+use std::time::Duration;
+
+use afu9_schemas::definition::{self, ReadOptions};
+use afu9_schemas::message::{DefinitionRecord, WorkflowRef};
+use afu9_schemas::{Timestamp, WorkflowId};
+
+use super::*;
+
+const ENOUGH: usize = 100;
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).expect(text)
+}
+
+fn found(name: &str, triggers: &str) -> Found {
+    let source = format!("name: {name}\non: {triggers}\nsteps: [{{ name: a, tool: test.noop }}]\n");
+    let options = ReadOptions { name: Some(name) };
+    let compiled = afu9_engine::workflow::compile(&source, options).expect("valid");
+    Found {
+        record: DefinitionRecord {
+            workflow: WorkflowRef {
+                id: WorkflowId::new(),
+                name: name.to_owned(),
+                version: 1,
+                hash: definition::hash(&compiled.value),
+            },
+            definition: compiled.value,
+            enabled: true,
+            applied_at: Timestamp::from_micros(0),
+            applied_by: "test".to_owned(),
+        },
+        workflow: Arc::new(compiled.workflow),
+    }
+}
+
+/// Stores every change, and returns what was stored.
+fn store(table: &mut Table) -> Vec<Change> {
+    let changes = table.changes();
+    for change in &changes {
+        table.stored(change, change.revision + 1);
+    }
+    assert_eq!(table.changes(), [], "stored once");
+    changes
+}
+
+/// What is due is started, and told as the instants.
+fn run(table: &mut Table, now: Timestamp) -> Vec<String> {
+    let mut instants = Vec::new();
+    for (key, _, plan) in table.due(now, ENOUGH) {
+        instants.extend(plan.fire.iter().map(|firing| firing.at.to_string()));
+        table.done(&key, &plan);
+    }
+    instants
+}
+
+const NIGHTLY: &str = "[{ schedule: { cron: '0 3 * * *' } }]";
+const PAUSED: &str = "[{ schedule: { cron: '0 3 * * *', paused: true } }]";
+
+#[test]
+fn a_schedule_begins_when_it_is_first_seen() {
+    let mut table = Table::default();
+    let seen = at("2026-01-01T12:00:00Z");
+    table.follow(vec![found("nightly", NIGHTLY)], seen);
+    let due = at("2026-01-02T03:00:00Z");
+    assert_eq!((table.ruled(), table.wake()), (1, Some(due)));
+    let changes = store(&mut table);
+    assert_eq!((changes.len(), changes[0].revision), (1, 0));
+    let state = changes[0].state.clone().expect("stored");
+    assert_eq!(
+        (state.through, state.fired, state.next),
+        (seen, None, Some(due))
+    );
+    assert_eq!(table.due(at("2026-01-02T02:59:59Z"), ENOUGH).len(), 0);
+    assert_eq!(run(&mut table, due), ["2026-01-02T03:00:00.000Z"]);
+    let state = store(&mut table)[0].state.clone().expect("stored");
+    assert_eq!((state.through, state.fired), (due, Some(due)));
+    assert_eq!(
+        (state.next, table.wake()),
+        (Some(at("2026-01-03T03:00:00Z")), state.next)
+    );
+    // Another process finds it.
+    let mut other = Table::new(vec![(state, 2)]);
+    other.follow(vec![found("nightly", NIGHTLY)], at("2026-01-02T03:00:01Z"));
+    assert_eq!(other.changes(), [], "nothing new");
+    assert_eq!(run(&mut other, at("2026-01-02T03:00:02Z")), [""; 0]);
+}
+
+#[test]
+fn a_new_version_that_says_the_same_of_the_schedule_changes_nothing() {
+    let mut table = Table::default();
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T12:00:00Z"));
+    store(&mut table);
+    let version =
+        "[{ schedule: { cron: '0 4 * * *' } }, { schedule: { cron: '0 3 * * *', missed: all } }]";
+    table.follow(vec![found("nightly", version)], at("2026-01-02T03:00:30Z"));
+    assert_eq!(
+        run(&mut table, at("2026-01-02T04:00:00Z")),
+        ["2026-01-02T03:00:00.000Z", "2026-01-02T04:00:00.000Z"],
+        "what was due when the version came is started by the new one"
+    );
+}
+
+#[test]
+fn a_paused_schedule_starts_nothing_and_misses_nothing() {
+    let mut table = Table::default();
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T12:00:00Z"));
+    store(&mut table);
+    table.follow(vec![found("nightly", PAUSED)], at("2026-01-01T13:00:00Z"));
+    let state = store(&mut table)[0].state.clone().expect("stored");
+    assert_eq!((state.paused, state.next, table.wake()), (true, None, None));
+    assert_eq!(run(&mut table, at("2026-01-05T00:00:00Z")), [""; 0]);
+    // Another process, days later.
+    let mut table = Table::new(vec![(state, 2)]);
+    let now = at("2026-01-05T12:00:00Z");
+    table.follow(vec![found("nightly", NIGHTLY)], now);
+    assert_eq!(run(&mut table, now), [""; 0]);
+    assert_eq!(table.wake(), Some(at("2026-01-06T03:00:00Z")));
+    let state = store(&mut table)[0].state.clone().expect("stored");
+    assert_eq!((state.paused, state.through), (false, now));
+}
+
+#[test]
+fn a_schedule_that_no_definition_has_is_removed_and_begins_anew() {
+    let mut table = Table::default();
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T12:00:00Z"));
+    store(&mut table);
+    let mut disabled = found("nightly", NIGHTLY);
+    disabled.record.enabled = false;
+    table.follow(vec![disabled], at("2026-01-01T13:00:00Z"));
+    assert_eq!((table.ruled(), table.wake()), (0, None));
+    let changes = store(&mut table);
+    assert_eq!((&changes[0].state, changes[0].revision), (&None, 1));
+    let now = at("2026-01-05T12:00:00Z");
+    table.follow(vec![found("nightly", NIGHTLY)], now);
+    assert_eq!(run(&mut table, now), [""; 0], "nothing of the days between");
+    let begun = store(&mut table)[0].state.clone().expect("stored");
+    assert_eq!(begun.through, now);
+}
+
+#[test]
+fn a_definition_that_cannot_be_read_keeps_its_schedules() {
+    let mut table = Table::default();
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T12:00:00Z"));
+    let state = store(&mut table)[0].state.clone().expect("stored");
+    // A version of a newer build: not among those this one can read.
+    table.follow(vec![found("other", "[]")], at("2026-01-01T13:00:00Z"));
+    assert_eq!((table.ruled(), table.changes()), (0, Vec::new()));
+    assert_eq!(run(&mut table, at("2026-01-02T04:00:00Z")), [""; 0]);
+    let mut newer = Table::new(vec![(state, 1)]);
+    newer.follow(vec![found("nightly", NIGHTLY)], at("2026-01-02T05:00:00Z"));
+    assert_eq!(
+        run(&mut newer, at("2026-01-02T05:00:00Z")),
+        ["2026-01-02T03:00:00.000Z"]
+    );
+}
+
+#[test]
+fn a_turn_is_bounded_and_takes_what_has_waited_longest() {
+    let mut table = Table::default();
+    let every_minute = "[{ schedule: { cron: '* * * * *', missed: all } }]";
+    let every_hour = "[{ schedule: { cron: '0 * * * *', missed: all } }]";
+    let begin = at("2026-01-01T00:00:00Z");
+    table.follow(
+        vec![found("a", every_hour), found("b", every_minute)],
+        begin,
+    );
+    let now = begin.plus(Duration::from_secs(3600));
+    let first = table.due(now, 1);
+    assert_eq!(first.len(), 1);
+    assert_eq!((first[0].0.0.as_str(), first[0].2.fire.len()), ("b", 60));
+    table.done(&first[0].0, &first[0].2);
+    assert_eq!(table.wake(), Some(now), "at once");
+    let second = table.due(now, 1);
+    assert_eq!((second.len(), second[0].0.0.as_str()), (1, "a"));
+}

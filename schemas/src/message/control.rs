@@ -1,0 +1,149 @@
+//! Control: what people and programs want changed about executions. Each is an input like any other,
+//! so that it is durable before it is answered, and takes effect once however often it is sent.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::definition::Decision;
+use crate::id::{ExecutionId, RequestId, WorkerKind};
+use crate::message::definition::WorkflowRef;
+
+/// A wish to change something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Control {
+    /// Identifies the wish: the same one twice is carried out once.
+    pub request: RequestId,
+    /// Who wishes it.
+    pub by: String,
+    /// What their token may do.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The subject on which somebody waits to hear what came of it.
+    #[serde(default)]
+    pub reply_to: Option<String>,
+    /// What is to be changed.
+    pub action: ControlAction,
+}
+
+/// What is to be changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlAction {
+    /// End the execution.
+    Cancel,
+    /// Begin nothing new in the execution.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Run the failed steps of a failed execution again.
+    Retry {
+        /// Only this step; otherwise every failed one.
+        #[serde(default)]
+        step: Option<String>,
+        /// Parameters in place of those the step had.
+        #[serde(default)]
+        params: Option<Value>,
+    },
+    /// Tell the execution something it may wait for.
+    Signal {
+        /// The signal's name.
+        name: String,
+        /// What is told.
+        #[serde(default)]
+        payload: Value,
+    },
+    /// Decide an approval.
+    Decide {
+        /// The step.
+        step: String,
+        /// What is decided.
+        decision: Decision,
+    },
+    /// Go on with another version of the workflow.
+    Move {
+        /// That version.
+        to: WorkflowRef,
+    },
+    /// Begin nothing new, in every execution of a scope.
+    Hold(HoldScope),
+    /// Go on with a scope.
+    Release(HoldScope),
+}
+
+impl ControlAction {
+    /// Its name in the API and in the audit log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry { .. } => "retry",
+            Self::Signal { .. } => "signal",
+            Self::Decide {
+                decision: Decision::Approve,
+                ..
+            } => "approve",
+            Self::Decide {
+                decision: Decision::Reject,
+                ..
+            } => "reject",
+            Self::Move { .. } => "move",
+            Self::Hold(_) => "hold",
+            Self::Release(_) => "release",
+        }
+    }
+}
+
+/// What is held.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldScope {
+    /// Everything.
+    All,
+    /// Executions of a workflow.
+    Workflow(String),
+    /// Jobs of a worker kind.
+    Kind(WorkerKind),
+}
+
+/// What came of a wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlOutcome {
+    /// It took effect.
+    Applied,
+    /// It was so already.
+    Unchanged,
+    /// It is not possible.
+    Refused {
+        /// A stable code.
+        code: String,
+        /// Why, and what would be possible.
+        message: String,
+    },
+}
+
+impl ControlOutcome {
+    /// A refusal.
+    pub fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::Refused {
+            code: code.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// A wish and what came of it: a line of the audit log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ControlRecord {
+    /// The execution it was about; none where it was about a scope.
+    #[serde(default)]
+    pub execution: Option<ExecutionId>,
+    /// The wish, without the subject of its reply.
+    pub control: Control,
+    /// What came of it.
+    pub outcome: ControlOutcome,
+}
