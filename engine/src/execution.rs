@@ -30,7 +30,7 @@
 //!                                                                            refused
 //! signal          kept                a waiting step completes; else kept    refused
 //! decide          refused             an approval counts; else refused       refused
-//! move            refused             if the state fits, the version         refused
+//! move            as running          if the state fits, the version         refused
 //!                                     changes; else refused
 //! ```
 //!

@@ -1,8 +1,8 @@
 //! Why an execution is where it is, as far as it knows itself. The partition adds what it knows of
 //! keys and queues, the gateway which worker runs a job.
 
-use afu9_schemas::Partition;
 use afu9_schemas::view::{Cause, CauseView, ExecutionStatus};
+use afu9_schemas::{JobId, Partition};
 
 use super::Execution;
 use super::step::{Body, Unit, Wait};
@@ -127,20 +127,20 @@ impl Execution {
             .enumerate()
             .filter(|(_, (state, _))| state.broken)
             .filter_map(|(index, (state, node))| {
-                let run = state.run.as_ref()?;
-                let attempt = run.attempts().last()?;
+                let run = state.run.as_ref().filter(|_| node.tool().is_some())?;
+                let step = u32::try_from(index).ok()?;
+                // A step with items has attempts of its items only.
+                let job = run.attempts().last().map(|attempt| JobId {
+                    execution: self.id,
+                    step,
+                    attempt: attempt.attempt,
+                    item: None,
+                });
+                let error = run.error.clone()?;
                 Some(CauseView {
                     step: Some(node.name.clone()),
                     item: None,
-                    cause: Cause::DeadLettered {
-                        job: Some(afu9_schemas::JobId {
-                            execution: self.id,
-                            step: u32::try_from(index).ok()?,
-                            attempt: attempt.attempt,
-                            item: None,
-                        }),
-                        error: run.error.clone()?,
-                    },
+                    cause: Cause::DeadLettered { job, error },
                 })
             })
             .collect()

@@ -24,7 +24,7 @@ impl Execution {
         input: &Template,
         cx: &mut Cx<'_>,
     ) {
-        let depth = self.parent.map_or(0, |parent| parent.depth) + 1;
+        let depth = self.chain() + 1;
         if depth > MAX_DEPTH {
             let error = StepError::new(
                 ErrorClass::Permanent,
@@ -67,6 +67,13 @@ impl Execution {
         }
     }
 
+    /// How many executions are behind this one, each started by a step or by the end of the one
+    /// before.
+    pub(super) fn chain(&self) -> u32 {
+        let above = self.parent.map_or(0, |parent| parent.depth);
+        self.trigger.depth.max(above)
+    }
+
     /// What is asked of the owner, while its answer is waited for.
     fn resolution(&self, step: u32, item: Option<u32>, cx: &Cx<'_>) -> Option<Effect> {
         let unit = self.unit(step, item)?;
@@ -93,7 +100,7 @@ impl Execution {
             step,
             item,
             attempt: unit.attempt(),
-            depth: self.parent.map_or(0, |parent| parent.depth) + 1,
+            depth: self.chain() + 1,
             workflow: workflow.clone(),
             version: *version,
             input: unit.params.clone().unwrap_or_default(),

@@ -49,6 +49,13 @@ impl Execution {
         execution
     }
 
+    /// Ends an execution that cannot begin, if it has not ended already.
+    pub(crate) fn refuse(&mut self, error: StepError, cx: &mut Cx<'_>) {
+        if !self.status.is_terminal() {
+            self.end(ExecutionStatus::Failed, Some(error), cx);
+        }
+    }
+
     /// An execution whose definition does not exist: it fails at once, so that its submitter learns
     /// of it.
     pub fn without_definition(
@@ -331,7 +338,7 @@ impl Execution {
             output: self.output.clone(),
             error: self.error.clone(),
             repository: self.repository.clone(),
-            depth: self.trigger.depth,
+            depth: self.chain(),
             at: self.ended_at.unwrap_or(self.started_at),
         }
     }

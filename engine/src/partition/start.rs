@@ -27,9 +27,17 @@ impl PartitionState {
             self.settle(live, now, out);
             return;
         };
-        // Whoever submits works the key out, because it decides which partition this is.
+        // Whoever submits works the key out, because it decides which partition this is; one that has
+        // no value must not pass by the limit.
         let flow = &workflow.definition.flow;
-        let key = start.key.take().filter(|_| flow.has_limits());
+        let given = start.key.take().filter(|_| flow.has_limits());
+        let (key, refusal) = match given {
+            Some(key) => (Some(key), None),
+            None => match workflow.key(&start.input, start.repository.as_ref()) {
+                Ok(key) => (key, None),
+                Err(error) => (None, Some(error)),
+            },
+        };
         start.key.clone_from(&key);
         let waits = key
             .as_ref()
@@ -41,7 +49,12 @@ impl PartitionState {
             held: self.held,
             out,
         };
-        let execution = Execution::submitted(id, start, waits, &mut cx);
+        let mut execution = Execution::submitted(id, start, waits, &mut cx);
+        if let Some(error) = refusal {
+            let (class, code) = (ErrorClass::Permanent, "concurrency.key");
+            let error = StepError::new(class, code, error.to_string());
+            execution.refuse(error, &mut cx);
+        }
         let mut live = Live::new(execution, workflow);
         if live.execution.status().is_terminal() {
             self.settle(live, now, out);

@@ -164,3 +164,10 @@ fn a_wish_about_an_execution_nobody_knows_is_answered() {
         "execution.ended"
     );
 }
+
+#[test]
+fn an_execution_whose_key_has_no_value_does_not_pass_by_the_limit() {
+    let mut rig = Rig::new(&[ONE_AT_A_TIME]);
+    let one = rig.start("single", json!({}));
+    assert_eq!(rig.status(one), ExecutionStatus::Failed);
+}

@@ -82,7 +82,7 @@ async fn child(
             kind: TriggerKind::Child,
             by: format!("execution {}", wanted.parent),
             delivery: None,
-            depth: 0,
+            depth: wanted.depth,
         },
         lane: wanted.lane,
         traceparent: wanted.traceparent.clone(),
