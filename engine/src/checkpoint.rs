@@ -4,10 +4,11 @@
 //! before it; now and then one that holds everything replaces them all.
 
 use afu9_schemas::view::HoldView;
-use afu9_schemas::{ExecutionId, Lane, RequestId, Timestamp, WorkerKind};
+use afu9_schemas::{ExecutionId, Lane, Timestamp, WorkerKind};
 use serde::{Deserialize, Serialize};
 
 use crate::execution::Execution;
+use crate::requests::Requests;
 
 /// What changed between two checkpoints. Written once, never changed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,9 +41,9 @@ pub struct Shared {
     /// How far each queue has come in virtual time.
     #[serde(default)]
     pub clocks: Vec<(WorkerKind, Lane, u64)>,
-    /// Requests about the whole partition that were carried out, oldest first.
+    /// Wishes about the whole partition that were answered.
     #[serde(default)]
-    pub requests: Vec<RequestId>,
+    pub requests: Requests,
 }
 
 impl Segment {

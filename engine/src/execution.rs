@@ -58,10 +58,11 @@ use afu9_schemas::message::{
     HistoryEvent, HistoryKind, InputKind, Parent, Repository, Rerun, Trigger, WorkflowRef,
 };
 use afu9_schemas::view::{ExecutionStatus, PauseView};
-use afu9_schemas::{ExecutionId, Lane, Partition, RequestId, StepError, Timestamp};
+use afu9_schemas::{ExecutionId, Lane, Partition, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::requests::Requests;
 use crate::workflow::Workflow;
 
 pub use outbox::{Effect, Ended, Outbox, ResolveChild};
@@ -83,7 +84,7 @@ pub const MAX_PARAMS_BYTES: usize = 512 * 1024;
 /// Most signals kept for steps that do not wait for them yet.
 pub const MAX_SIGNALS: usize = 256;
 
-/// How many requests are remembered so that each is carried out once: they are repeated within
+/// How many requests are remembered so that each is decided once: they are repeated within
 /// minutes, and people do not make hundreds of others meanwhile.
 pub const MAX_REQUESTS: usize = 64;
 
@@ -203,9 +204,9 @@ pub struct Execution {
     /// Signals nobody has waited for yet, oldest first.
     #[serde(default)]
     signals: Vec<Signal>,
-    /// Requests that were carried out, oldest first.
+    /// Wishes that were answered.
     #[serde(default)]
-    requests: Vec<RequestId>,
+    requests: Requests,
 }
 
 /// A place before a key.

@@ -13,6 +13,7 @@ pub mod execution;
 pub mod expression;
 pub mod partition;
 pub mod replay;
+pub mod requests;
 pub mod retry;
 pub mod schedule;
 pub mod submit;

@@ -24,10 +24,11 @@ use afu9_schemas::message::{
     Control, ControlAction, ControlOutcome, Input, InputEnvelope, InputKind, Job,
 };
 use afu9_schemas::view::{ExecutionSummary, ExecutionView, HoldView};
-use afu9_schemas::{DefinitionHash, ExecutionId, Partition, RequestId, Timestamp};
+use afu9_schemas::{DefinitionHash, ExecutionId, Partition, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::execution::{Applied, Cx, Effect, Execution, HeldKinds, Ignored, Outbox};
+use crate::requests::Requests;
 use crate::workflow::Workflow;
 use dispatch::Dispatcher;
 use keys::Keys;
@@ -86,8 +87,8 @@ pub struct PartitionState {
     keys: Keys,
     holds: Vec<HoldView>,
     held: HeldKinds,
-    /// Requests about the whole partition that were carried out, oldest first.
-    requests: VecDeque<RequestId>,
+    /// Wishes about the whole partition that were answered.
+    requests: Requests,
     /// The last ticket that was given.
     ticket: u64,
     /// Keys that may have room for another execution.
@@ -130,7 +131,7 @@ impl PartitionState {
             keys: Keys::default(),
             holds: Vec::new(),
             held: HeldKinds::default(),
-            requests: VecDeque::new(),
+            requests: Requests::default(),
             ticket: 0,
             due_keys: Vec::new(),
             due_queues: Vec::new(),
@@ -217,6 +218,10 @@ impl PartitionState {
                 self.control_by_partition(control, &mut live, definitions, now, out)
         {
             let applied = outcome == ControlOutcome::Applied;
+            if live.execution.repeated(control).is_none() {
+                live.execution.note_request(control, &outcome);
+                self.dirty.insert(id);
+            }
             crate::execution::answer(Some(id), control, outcome, now, out);
             if applied {
                 self.settle(live, now, out);
@@ -242,8 +247,12 @@ impl PartitionState {
                         // The execution's own count of them has changed, and its end will tell it.
                         self.dirty.insert(id);
                     }
+                    // It remembers its answer.
+                    Ignored::Wish => {
+                        self.dirty.insert(id);
+                    }
                     Ignored::DuplicateStart => self.counters.duplicate_starts += 1,
-                    Ignored::Late | Ignored::EarlyWake | Ignored::Wish => {}
+                    Ignored::Late | Ignored::EarlyWake => {}
                 }
                 self.replace(live);
             }
@@ -314,16 +323,16 @@ impl PartitionState {
     ) -> Option<ControlOutcome> {
         match &control.action {
             ControlAction::Move { to } => Some(
-                if live.execution.knows_request(control) || live.execution.workflow() == to {
-                    ControlOutcome::Unchanged
-                } else {
-                    self.move_version(control, live, definitions.get(&to.hash), now, out)
+                match live.execution.repeated(control) {
+                    Some(outcome) => outcome,
+                    None if live.execution.workflow() == to => ControlOutcome::Unchanged,
+                    None => self.move_version(control, live, definitions.get(&to.hash), now, out),
                 },
             ),
             // A failed execution gave its key back; others may have it now.
             ControlAction::Retry { .. }
                 if live.execution.status().is_terminal()
-                    && !live.execution.knows_request(control) =>
+                    && live.execution.repeated(control).is_none() =>
             {
                 self.key_taken(live)
             }
@@ -355,7 +364,6 @@ impl PartitionState {
             return ControlOutcome::refused("version.misfit", why);
         }
         live.workflow = Arc::clone(to);
-        live.execution.note_request(control);
         let mut cx = Cx {
             workflow: to,
             partition: self.partition,

@@ -11,18 +11,12 @@ use super::{Applied, Cx, Effect, Execution, Ignored, MAX_REQUESTS, Outbox};
 impl Execution {
     /// Carries out a wish, answers it, and puts it on record.
     pub(super) fn control(&mut self, control: &Control, cx: &mut Cx<'_>) -> Applied {
-        let outcome = if self.requests.contains(&control.request) {
-            ControlOutcome::Unchanged
-        } else {
-            self.carry_out(control, cx)
-        };
+        let outcome = self.repeated(control).unwrap_or_else(|| {
+            let outcome = self.carry_out(control, cx);
+            self.note_request(control, &outcome);
+            outcome
+        });
         let applied = outcome == ControlOutcome::Applied;
-        if applied {
-            if self.requests.len() >= MAX_REQUESTS {
-                self.requests.remove(0);
-            }
-            self.requests.push(control.request);
-        }
         answer(Some(self.id), control, outcome, cx.now, cx.out);
         if applied {
             Applied::Changed
@@ -108,16 +102,14 @@ impl Execution {
         self.paused.is_some()
     }
 
-    /// Notes that a wish was carried out by the partition.
-    pub(crate) fn note_request(&mut self, control: &Control) {
-        if self.requests.len() >= MAX_REQUESTS {
-            self.requests.remove(0);
-        }
-        self.requests.push(control.request);
+    /// Notes what came of a wish.
+    pub(crate) fn note_request(&mut self, control: &Control, outcome: &ControlOutcome) {
+        self.requests.note(control.request, outcome, MAX_REQUESTS);
     }
 
-    pub(crate) fn knows_request(&self, control: &Control) -> bool {
-        self.requests.contains(&control.request)
+    /// What to answer a wish that was answered before.
+    pub(crate) fn repeated(&self, control: &Control) -> Option<ControlOutcome> {
+        self.requests.repeated(control.request)
     }
 }
 

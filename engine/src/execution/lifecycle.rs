@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::outbox::small_enough;
 use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState};
+use crate::requests::Requests;
 use crate::workflow::Workflow;
 
 impl Execution {
@@ -126,7 +127,7 @@ impl Execution {
             paused: None,
             halted_since: None,
             signals: Vec::new(),
-            requests: Vec::new(),
+            requests: Requests::default(),
         }
     }
 

@@ -12,17 +12,14 @@ use crate::execution::{Cx, HeldKinds, Outbox, Ready};
 
 impl PartitionState {
     pub(super) fn hold_or_release(&mut self, control: &Control, now: Timestamp, out: &mut Outbox) {
-        let outcome = if self.requests.contains(&control.request) {
-            ControlOutcome::Unchanged
-        } else {
-            self.change_holds(control, now)
-        };
-        if outcome == ControlOutcome::Applied {
-            if self.requests.len() >= MAX_REQUESTS {
-                self.requests.pop_front();
-            }
-            self.requests.push_back(control.request);
+        let repeated = self.requests.repeated(control.request);
+        let outcome = repeated.unwrap_or_else(|| {
+            let outcome = self.change_holds(control, now);
+            self.requests.note(control.request, &outcome, MAX_REQUESTS);
             self.shared_dirty = true;
+            outcome
+        });
+        if outcome == ControlOutcome::Applied {
             self.holds_changed(now, out);
         }
         crate::execution::answer(None, control, outcome, now, out);

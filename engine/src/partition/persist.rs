@@ -46,7 +46,7 @@ impl PartitionState {
         state.holds = shared.holds;
         state.keys.set_rates(shared.rates);
         state.dispatcher.set_clocks(&shared.clocks);
-        state.requests = shared.requests.into();
+        state.requests = shared.requests;
         let mut executions: Vec<Execution> = executions.into_values().collect();
         // Failed ones are forgotten in the order in which they ended.
         executions.sort_unstable_by_key(|execution| (execution.ended_at(), execution.id()));
@@ -172,7 +172,7 @@ impl PartitionState {
             holds: self.holds.clone(),
             rates: self.keys.rates(self.last_at),
             clocks: self.dispatcher.clocks(),
-            requests: self.requests.iter().copied().collect(),
+            requests: self.requests.clone(),
         }
     }
 

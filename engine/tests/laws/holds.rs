@@ -2,13 +2,13 @@
 
 use afu9_engine::PartitionState;
 use afu9_schemas::ErrorClass;
-use afu9_schemas::message::{ControlAction, ControlOutcome, HoldScope, Outcome};
+use afu9_schemas::message::{ControlAction, ControlOutcome, HoldScope, InputKind, Outcome};
 use afu9_schemas::view::{Cause, ExecutionStatus};
 use afu9_schemas::{ExecutionId, WorkerKind};
 use serde_json::json;
 
-use crate::inputs::failure;
-use crate::rig::{PARTITION, Rig, dispatched, value};
+use crate::inputs::{self, failure};
+use crate::rig::{PARTITION, Rig, answered, dispatched, value};
 
 const TWO: &str = "
 name: two
@@ -46,6 +46,39 @@ fn retry() -> ControlAction {
 fn with_and_without_a_crash(test: impl Fn(&dyn Fn(&mut Rig))) {
     test(&|_| {});
     test(&Rig::crash);
+}
+
+#[test]
+fn a_wish_is_decided_when_it_first_comes_whatever_has_changed_when_it_comes_again() {
+    with_and_without_a_crash(|crash| {
+        let mut rig = Rig::new(&[TWO]);
+        let id = rig.start("two", json!({}));
+        let send = |rig: &mut Rig, id, request, action: &ControlAction| {
+            let control = inputs::control(request, action.clone());
+            let effects = rig.send(id, InputKind::Control(Box::new(control)));
+            answered(&effects).expect("every wish is answered")
+        };
+        let everything = ControlAction::Hold(HoldScope::All);
+        hold(&mut rig, HoldScope::All);
+        let late = send(&mut rig, ExecutionId::NONE, 1000, &everything);
+        assert_eq!(late, ControlOutcome::Unchanged, "held already");
+        release(&mut rig, HoldScope::All);
+        crash(&mut rig);
+        let late = send(&mut rig, ExecutionId::NONE, 1000, &everything);
+        assert_eq!(late, ControlOutcome::Unchanged, "answered already");
+        assert!(rig.state.holds().is_empty(), "nothing is held again");
+
+        let refused = send(&mut rig, id, 1001, &ControlAction::Resume);
+        assert!(matches!(refused, ControlOutcome::Refused { .. }), "not paused");
+        assert_eq!(rig.control(id, ControlAction::Pause), ControlOutcome::Applied);
+        crash(&mut rig);
+        let late = send(&mut rig, id, 1001, &ControlAction::Resume);
+        assert!(
+            matches!(&late, ControlOutcome::Refused { code, .. } if code == "control.repeated"),
+            "{late:?}"
+        );
+        assert_eq!(rig.status(id), ExecutionStatus::Paused, "it stays paused");
+    });
 }
 
 #[test]

@@ -30,7 +30,7 @@ use world::{Run, Stats};
 const SEEDS: u64 = 2000;
 
 /// Runs within which a wrongly built shell must be found out.
-const SABOTAGED: u64 = 3000;
+const SABOTAGED: u64 = 12_000;
 
 /// One run, and what was wrong with it.
 fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> (Result<Stats, String>, Vec<String>) {
