@@ -57,7 +57,8 @@ pub struct Counters {
 
 #[derive(Debug)]
 struct Live {
-    execution: Execution,
+    /// In a box: it is taken out of its table and put back for each input, and tables are half empty.
+    execution: Box<Execution>,
     workflow: Arc<Workflow>,
     wake: Option<Timestamp>,
     /// Its definition is not there: it is asked for again when the execution is woken.
@@ -65,9 +66,9 @@ struct Live {
 }
 
 impl Live {
-    const fn new(execution: Execution, workflow: Arc<Workflow>) -> Self {
+    fn new(execution: Execution, workflow: Arc<Workflow>) -> Self {
         Self {
-            execution,
+            execution: Box::new(execution),
             workflow,
             wake: None,
             stranded: false,
@@ -505,13 +506,13 @@ impl PartitionState {
             for forgotten in self.retained.put(live) {
                 self.forget(forgotten.execution.id());
                 self.recent
-                    .push(forgotten.execution, Some(forgotten.workflow));
+                    .push(*forgotten.execution, Some(forgotten.workflow));
             }
             return;
         }
         self.forget(id);
         let workflow = (!live.stranded).then_some(live.workflow);
-        self.recent.push(live.execution, workflow);
+        self.recent.push(*live.execution, workflow);
     }
 
     /// The checkpoint need not hold it any more.

@@ -114,7 +114,7 @@ impl PartitionState {
             .dirty
             .drain()
             .filter_map(|id| self.live.get(&id).or_else(|| self.retained.get(id)))
-            .map(|live| live.execution.clone())
+            .map(|live| (*live.execution).clone())
             .collect();
         self.persisted.extend(executions.iter().map(Execution::id));
         let shared = std::mem::take(&mut self.shared_dirty).then(|| self.shared());
@@ -153,7 +153,7 @@ impl PartitionState {
             .live
             .values()
             .chain(self.retained.iter())
-            .map(|live| live.execution.clone())
+            .map(|live| (*live.execution).clone())
             .collect();
         self.persisted = executions.iter().map(Execution::id).collect();
         Segment {
