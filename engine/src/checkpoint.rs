@@ -38,9 +38,9 @@ pub struct Shared {
     /// For each key with a rate limit, when its allowance is whole again.
     #[serde(default)]
     pub rates: Vec<(String, Timestamp)>,
-    /// How far each queue has come in virtual time.
+    /// How far each queue has come in virtual time, at each priority.
     #[serde(default)]
-    pub clocks: Vec<(WorkerKind, Lane, u64)>,
+    pub clocks: Vec<(WorkerKind, Lane, i32, u64)>,
     /// Wishes about the whole partition that were answered.
     #[serde(default)]
     pub requests: Requests,

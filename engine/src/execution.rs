@@ -54,6 +54,8 @@ mod unit;
 mod view;
 mod wait;
 
+use afu9_schemas::artifact::json_size;
+use afu9_schemas::error::ErrorClass;
 use afu9_schemas::message::{
     HistoryEvent, HistoryKind, InputKind, Parent, Repository, Rerun, Trigger, WorkflowRef,
 };
@@ -73,20 +75,23 @@ pub(crate) use control::answer;
 pub(crate) use outbox::{Queue, Ready};
 pub(crate) use scope::repo;
 
-/// Most bytes of outputs, items and signals one execution may hold inline. Larger outputs are
-/// artifacts; more than this in small pieces would make each checkpoint of the execution a burden
+/// Most bytes of outputs, parameters, items and signals one execution may hold inline. Larger outputs
+/// are artifacts; more than this in small pieces would make each checkpoint of the execution a burden
 /// for its neighbours.
-pub const MAX_CONTEXT_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_CONTEXT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Once expressions have cost this much in the fold of one input, further items of lists begin with the
+/// next one: others of the partition have their turn in between.
+const MAX_FOLD_COST: u64 = 10_000_000;
+
+/// Items of a step begin until the parameters of those in progress have this many bytes.
+const MAX_ITEM_PARAMS_BYTES: usize = 8 * 1024 * 1024;
 
 /// Most bytes of resolved parameters: a job must fit into a message.
 pub const MAX_PARAMS_BYTES: usize = 512 * 1024;
 
 /// Most signals kept for steps that do not wait for them yet.
 pub const MAX_SIGNALS: usize = 256;
-
-/// How many requests are remembered so that each is decided once: they are repeated within
-/// minutes, and people do not make hundreds of others meanwhile.
-pub const MAX_REQUESTS: usize = 64;
 
 /// How deep executions may start each other, as steps or by their ends: deeper is a circle.
 pub const MAX_DEPTH: u32 = 16;
@@ -201,6 +206,9 @@ pub struct Execution {
     /// Since when nothing new begins, whoever wished it.
     #[serde(default)]
     halted_since: Option<Timestamp>,
+    /// Items could begin that have not, because those before them cost much: it is woken at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    breathes: bool,
     /// Signals nobody has waited for yet, oldest first.
     #[serde(default)]
     signals: Vec<Signal>,
@@ -242,6 +250,11 @@ struct Ending {
 struct Signal {
     name: String,
     payload: Value,
+}
+
+/// The bytes of data that is kept; none is as good as `null`.
+fn weight(value: &Value) -> usize {
+    if value.is_null() { 0 } else { json_size(value) }
 }
 
 impl Execution {
@@ -309,7 +322,8 @@ impl Execution {
         let runs = open.filter_map(|state| state.run.as_ref());
         let waits = runs.filter_map(|run| run.soonest(halted));
         let deadline = (!halted).then_some(self.deadline);
-        waits.chain(deadline).min()
+        let at_once = (self.breathes && !halted).then(Timestamp::default);
+        waits.chain(deadline).chain(at_once).min()
     }
 
     /// Every unit in progress: the step, the item, and the unit.
@@ -417,5 +431,34 @@ impl Execution {
     /// About how many bytes it holds.
     pub(crate) fn bytes(&self) -> usize {
         self.context_bytes + self.steps.len() * size_of::<StepState>() + size_of::<Self>()
+    }
+
+    /// Makes room for data that is kept until the execution has ended.
+    fn take_room(&mut self, bytes: usize) -> Result<(), StepError> {
+        if self.context_bytes.saturating_add(bytes) > MAX_CONTEXT_BYTES {
+            return Err(StepError::new(
+                ErrorClass::Permanent,
+                "context.too_large",
+                format!(
+                    "what the execution holds (outputs, parameters, items, signals) exceeds \
+                     {MAX_CONTEXT_BYTES} bytes; let tools give large results as artifacts, pass \
+                     references instead of contents, or split the workflow"
+                ),
+            ));
+        }
+        self.context_bytes += bytes;
+        Ok(())
+    }
+
+    fn give_room(&mut self, bytes: usize) {
+        self.context_bytes = self.context_bytes.saturating_sub(bytes);
+    }
+
+    /// What [`Self::take_room`] has been asked for, counted anew.
+    pub(crate) fn counted_bytes(&self) -> usize {
+        let runs = self.steps.iter().filter_map(|state| state.run.as_deref());
+        let steps: usize = runs.map(Run::bytes).sum();
+        let signals = self.signals.iter().map(|signal| weight(&signal.payload));
+        steps + signals.sum::<usize>()
     }
 }

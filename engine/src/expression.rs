@@ -126,7 +126,17 @@ pub trait Scope {
             Cow::Owned(_) => None,
         }
     }
+
+    /// The field `part` of the field `field` of the root `root`, where the scope can lend it without
+    /// building what is around it; `None` says nothing about whether it is there.
+    fn lend(&self, root: &str, field: &str, part: &str) -> Option<&Value> {
+        let _ = (root, field, part);
+        None
+    }
 }
+
+/// Roots of which a scope may lend parts of parts: what is around them is built when it is asked for.
+const LENDING_ROOTS: [&str; 1] = ["steps"];
 
 /// One compiled expression.
 #[derive(Clone)]

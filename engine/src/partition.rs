@@ -117,9 +117,6 @@ pub struct PartitionState {
     counters: Counters,
 }
 
-/// Most requests about the whole partition that are remembered.
-const MAX_REQUESTS: usize = 256;
-
 impl PartitionState {
     /// A partition nothing has happened in yet.
     pub fn new(partition: Partition) -> Self {
@@ -220,7 +217,7 @@ impl PartitionState {
         {
             let applied = outcome == ControlOutcome::Applied;
             if live.execution.repeated(control).is_none() {
-                live.execution.note_request(control, &outcome);
+                live.execution.note_request(control, &outcome, now);
                 self.dirty.insert(id);
             }
             crate::execution::answer(Some(id), control, outcome, now, out);
@@ -253,7 +250,13 @@ impl PartitionState {
                         self.dirty.insert(id);
                     }
                     Ignored::DuplicateStart => self.counters.duplicate_starts += 1,
-                    Ignored::Late | Ignored::EarlyWake => {}
+                    Ignored::Late => {}
+                    // The prover has it woken where it is halted and nothing wishes that.
+                    Ignored::EarlyWake if live.execution.is_halted() => {
+                        self.settle(live, now, out);
+                        return;
+                    }
+                    Ignored::EarlyWake => {}
                 }
                 self.replace(live);
             }
@@ -501,7 +504,7 @@ impl PartitionState {
         if is_resubmittable(id) && self.recent.bury(id) {
             self.new_tombstones.push(id);
         }
-        if live.execution.is_retriable() {
+        if live.execution.is_retriable(&live.workflow) {
             self.dirty.insert(id);
             for forgotten in self.retained.put(live) {
                 self.forget(forgotten.execution.id());

@@ -6,12 +6,15 @@ use afu9_schemas::JobId;
 use afu9_schemas::definition::{Backoff, RetryPolicy};
 use afu9_schemas::id::mix64;
 
+/// Longest wait that the other side can ask for: a mistaken header must not park a step for years.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The delay before the attempt that follows `failed`, the `made`th since the step was last begun by
 /// hand, or `None` if the policy allows no further one.
 ///
 /// The computed delay is drawn evenly between zero and the policy's delay ("full jitter": a fleet
 /// that failed together does not come back together), and is never below `retry_after`, which the
-/// other side asked for. The draw is derived from the job, so that a replay draws the same.
+/// other side asked for, up to a day. The draw is derived from the job, so that a replay draws the same.
 pub fn delay(
     policy: &RetryPolicy,
     failed: JobId,
@@ -28,7 +31,7 @@ pub fn delay(
     // 53 bits: the precision of a double.
     let fraction = (seed >> 11) as f64 / (1_u64 << 53) as f64;
     let jittered = ceiling.mul_f64(fraction);
-    Some(retry_after.map_or(jittered, |asked| asked.max(jittered)))
+    Some(retry_after.map_or(jittered, |asked| asked.min(MAX_RETRY_AFTER).max(jittered)))
 }
 
 fn ceiling(policy: &RetryPolicy, attempt: u32) -> Duration {

@@ -15,7 +15,7 @@ use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
 use serde_json::{Value, json};
 
 use super::step::{Body, Run, StepState, Unit};
-use super::{Cx, Execution, MAX_CONTEXT_BYTES};
+use super::{Cx, Execution, weight};
 use crate::expression::EvalError;
 use crate::workflow::{Node, NodeAction};
 
@@ -151,20 +151,10 @@ impl Execution {
         output: Value,
         cx: &mut Cx<'_>,
     ) {
-        let bytes = json_size(&output);
-        if self.context_bytes.saturating_add(bytes) > MAX_CONTEXT_BYTES {
-            let error = StepError::new(
-                ErrorClass::Permanent,
-                "context.too_large",
-                format!(
-                    "the outputs of the execution exceed {MAX_CONTEXT_BYTES} bytes; let tools give \
-                     large results as artifacts, or split the workflow"
-                ),
-            );
+        if let Err(error) = self.take_room(weight(&output)) {
             self.fail_unit(step, item, error, cx);
             return;
         }
-        self.context_bytes += bytes;
         if let Some(item) = item {
             self.item_completed(step, item, output, cx);
             return;

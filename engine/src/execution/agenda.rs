@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use afu9_schemas::Timestamp;
 
+use super::weight;
 use super::step::{Body, ItemRun, Items, Run, Wait};
 
 /// The instants at which the waits of items in progress end by themselves, the earliest first. Made
@@ -51,6 +52,8 @@ impl Items {
     /// Takes out an item in progress.
     pub(super) fn take_active(&mut self, item: u32) -> Option<ItemRun> {
         let run = self.active.remove(&item)?;
+        let params = run.unit.params.as_ref().map_or(0, weight);
+        self.params_bytes = self.params_bytes.saturating_sub(params);
         if let Some(at) = run.unit.wait.as_ref().and_then(Wait::until) {
             self.agenda().remove(&(at, item));
         }
@@ -60,6 +63,7 @@ impl Items {
     /// No item is in progress any more.
     pub(super) fn clear_active(&mut self) {
         self.active.clear();
+        self.params_bytes = 0;
         self.agenda = Agenda::default();
     }
 }

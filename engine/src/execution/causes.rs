@@ -2,7 +2,7 @@
 //! keys and queues, the gateway which worker runs a job.
 
 use afu9_schemas::view::{Cause, CauseView, ExecutionStatus};
-use afu9_schemas::{JobId, Partition};
+use afu9_schemas::{JobId, Partition, StepError};
 
 use super::Execution;
 use super::step::{Body, Unit, Wait};
@@ -27,7 +27,7 @@ impl Execution {
             }));
         }
         if self.status == ExecutionStatus::Failed {
-            causes.extend(self.dead_letters(workflow));
+            causes.extend(self.dead_letters(workflow, most));
         }
         let mut more = 0_u32;
         for (step, item, unit) in self.units() {
@@ -43,6 +43,11 @@ impl Execution {
                     cause,
                 });
             }
+        }
+        if causes.is_empty() && self.breathes {
+            causes.push(whole(Cause::Timer {
+                until: self.started_at,
+            }));
         }
         (causes, more)
     }
@@ -111,7 +116,7 @@ impl Execution {
         })
     }
 
-    fn error_of(&self, step: u32, item: Option<u32>) -> Option<afu9_schemas::StepError> {
+    fn error_of(&self, step: u32, item: Option<u32>) -> Option<StepError> {
         let run = self.steps.get(step as usize)?.run.as_ref()?;
         match (&run.body, item) {
             (Body::Each(items), Some(item)) => items.active.get(&item)?.error.clone(),
@@ -119,31 +124,40 @@ impl Execution {
         }
     }
 
-    /// The steps for which it failed.
-    fn dead_letters(&self, workflow: &Workflow) -> Vec<CauseView> {
-        self.steps
-            .iter()
-            .zip(&workflow.nodes)
-            .enumerate()
-            .filter(|(_, (state, _))| state.broken)
-            .filter_map(|(index, (state, node))| {
-                let run = state.run.as_ref().filter(|_| node.tool().is_some())?;
-                let step = u32::try_from(index).ok()?;
-                // A step with items has attempts of its items only.
-                let job = run.attempts().last().map(|attempt| JobId {
-                    execution: self.id,
-                    step,
-                    attempt: attempt.attempt,
-                    item: None,
-                });
-                let error = run.error.clone()?;
-                Some(CauseView {
-                    step: Some(node.name.clone()),
-                    item: None,
-                    cause: Cause::DeadLettered { job, error },
-                })
-            })
-            .collect()
+    /// The jobs that nobody could finish, at most `most`.
+    fn dead_letters(&self, workflow: &Workflow, most: usize) -> Vec<CauseView> {
+        let mut letters = Vec::new();
+        for ((index, node), state) in workflow.numbered().zip(&self.steps) {
+            let Some(run) = &state.run else { continue };
+            let mut letter = |item: Option<u32>, unit: &Unit, error: Option<&StepError>| {
+                if let (true, Some(error)) = (unit.is_dead_letter, error) {
+                    let job = JobId {
+                        execution: self.id,
+                        step: index,
+                        attempt: unit.attempt(),
+                        item,
+                    };
+                    letters.push(CauseView {
+                        step: Some(node.name.clone()),
+                        item,
+                        cause: Cause::DeadLettered {
+                            job: Some(job),
+                            error: error.clone(),
+                        },
+                    });
+                }
+            };
+            match &run.body {
+                Body::One(unit) => letter(None, unit, run.error.as_ref()),
+                Body::Each(items) => {
+                    for (item, unit) in items.failed.iter().take(most) {
+                        letter(Some(*item), unit, items.errors.get(item));
+                    }
+                }
+            }
+        }
+        letters.truncate(most);
+        letters
     }
 
     /// Whether something will happen by itself or from outside: the law that every live execution
@@ -152,6 +166,7 @@ impl Execution {
         self.status.is_terminal()
             || self.queued.is_some()
             || self.halted_since.is_some()
+            || self.breathes
             || self.units().any(|(_, _, unit)| unit.wait.is_some())
     }
 }

@@ -38,16 +38,11 @@ impl Execution {
             .unit(step, item)
             .is_some_and(|unit| unit.params.is_none())
         {
-            match self.render(step, item, "workflow.input", input, cx) {
-                Ok(input) => {
-                    if let Some(unit) = self.unit_mut(step, item) {
-                        unit.params = Some(input);
-                    }
-                }
-                Err(error) => {
-                    self.fail_unit(step, item, error, cx);
-                    return;
-                }
+            let rendered = self.render(step, item, "workflow.input", input, cx);
+            let kept = rendered.and_then(|input| self.set_params(step, item, input));
+            if let Err(error) = kept {
+                self.fail_unit(step, item, error, cx);
+                return;
             }
         }
         let until = cx.workflow.nodes[step as usize]

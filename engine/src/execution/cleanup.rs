@@ -71,6 +71,8 @@ impl Execution {
             unit.attempt_ended(Some(error), cx.now);
         }
         self.fail_step(step, error, cx);
+        // Tolerated or not: should the execution be retried by hand, this is what is run again.
+        self.steps[step as usize].broken = true;
     }
 
     /// What the units of a step wait for is not waited for any more.
@@ -126,6 +128,10 @@ impl Execution {
         // The last one is taken first.
         left.extend(done.into_iter().map(|(_, undo)| undo));
         self.deadline = cx.now.plus(cx.workflow.definition.config.cleanup_timeout);
+        // A halt that lasts longer puts the new deadline off by what is left of it, not by all of it.
+        if let Some(since) = &mut self.halted_since {
+            *since = cx.now;
+        }
         self.ending = Some(Box::new(Ending {
             status,
             error,
@@ -193,9 +199,11 @@ impl Execution {
             }
             // Handlers behind a failed one are not run: they may rest on it.
             StepRole::OnFailure if self.steps[step as usize].broken => {
-                let handlers =
-                    |index: &u32| cx.workflow.nodes[*index as usize].role == StepRole::OnFailure;
-                ending.left.retain(|index| !handlers(index));
+                let left = std::mem::take(&mut ending.left);
+                for handler in left.into_iter().rev() {
+                    self.reach(handler, cx.now);
+                    self.end_step(handler, StepStatus::Skipped, cx);
+                }
             }
             StepRole::OnFailure | StepRole::Main => {}
         }

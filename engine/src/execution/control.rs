@@ -6,14 +6,14 @@ use afu9_schemas::message::{
 use afu9_schemas::view::{ExecutionStatus, PauseView};
 use afu9_schemas::{ExecutionId, Timestamp};
 
-use super::{Applied, Cx, Effect, Execution, Ignored, MAX_REQUESTS, Outbox};
+use super::{Applied, Cx, Effect, Execution, Ignored, Outbox};
 
 impl Execution {
     /// Carries out a wish, answers it, and puts it on record.
     pub(super) fn control(&mut self, control: &Control, cx: &mut Cx<'_>) -> Applied {
         let outcome = self.repeated(control).unwrap_or_else(|| {
             let outcome = self.carry_out(control, cx);
-            self.note_request(control, &outcome);
+            self.note_request(control, &outcome, cx.now);
             outcome
         });
         let applied = outcome == ControlOutcome::Applied;
@@ -103,8 +103,13 @@ impl Execution {
     }
 
     /// Notes what came of a wish.
-    pub(crate) fn note_request(&mut self, control: &Control, outcome: &ControlOutcome) {
-        self.requests.note(control.request, outcome, MAX_REQUESTS);
+    pub(crate) fn note_request(
+        &mut self,
+        control: &Control,
+        outcome: &ControlOutcome,
+        now: Timestamp,
+    ) {
+        self.requests.note(control.request, outcome, now);
     }
 
     /// What to answer a wish that was answered before.

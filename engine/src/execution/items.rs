@@ -4,7 +4,6 @@
 //! begins, and the step fails once those in progress have ended; with `continueOnError` all of them
 //! run, and the output holds `null` in the place of each that failed.
 
-use afu9_schemas::artifact::json_size;
 use afu9_schemas::definition::MAX_ITEMS;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{HistoryKind, StepEnded};
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use super::advance::expression_error;
 use super::step::{Body, ItemRun, Items, Unit};
-use super::{Cx, Execution, MAX_CONTEXT_BYTES};
+use super::{Cx, Execution, MAX_FOLD_COST, MAX_ITEM_PARAMS_BYTES, weight};
 
 /// What is told of items that failed: more than a few are of the same sort.
 const MAX_ERRORS_TOLD: usize = 5;
@@ -88,17 +87,7 @@ impl Execution {
                 format!("the list has {items} items, at most {MAX_ITEMS} are allowed"),
             );
         }
-        let bytes: usize = list.iter().map(json_size).sum();
-        if self.context_bytes.saturating_add(bytes) > MAX_CONTEXT_BYTES {
-            return refused(
-                "context.too_large",
-                format!(
-                    "the list and the outputs of the execution exceed {MAX_CONTEXT_BYTES} bytes; \
-                     pass references instead of contents"
-                ),
-            );
-        }
-        self.context_bytes += bytes;
+        self.take_room(list.iter().map(weight).sum())?;
         Ok(list)
     }
 
@@ -108,12 +97,35 @@ impl Execution {
             return;
         }
         while self.halted_since.is_none() {
+            if cx.out.cost >= MAX_FOLD_COST && self.items(step).is_some_and(Items::has_more) {
+                self.breathes = true;
+                break;
+            }
             match self.next_item(step, cx) {
                 Some(item) => self.begin_unit(step, Some(item), cx),
                 None => break,
             }
         }
         self.end_items(step, cx);
+    }
+
+    /// Notes the parameters of a unit.
+    pub(super) fn set_params(
+        &mut self,
+        step: u32,
+        item: Option<u32>,
+        params: Value,
+    ) -> Result<(), StepError> {
+        let bytes = weight(&params);
+        if item.is_none() {
+            self.take_room(bytes)?;
+        } else if let Some(items) = self.items_mut(step) {
+            items.params_bytes += bytes;
+        }
+        if let Some(unit) = self.unit_mut(step, item) {
+            unit.params = Some(params);
+        }
+        Ok(())
     }
 
     /// Takes the next item to begin, if one may.
@@ -123,7 +135,8 @@ impl Execution {
         let tolerant = node.continue_on_error;
         let now = cx.now;
         let items = self.items_mut(step)?;
-        if items.active.len() >= most || (!items.errors.is_empty() && !tolerant) {
+        let full = items.active.len() >= most || items.params_bytes >= MAX_ITEM_PARAMS_BYTES;
+        if full || (!items.errors.is_empty() && !tolerant) {
             return None;
         }
         let (item, unit) = match items.again.pop() {
@@ -149,7 +162,7 @@ impl Execution {
         let Some(items) = self.items_mut(step) else {
             return;
         };
-        let left = (items.next as usize) < items.list.len() || !items.again.is_empty();
+        let left = items.has_more();
         let failed = !items.errors.is_empty();
         if !items.active.is_empty() || (left && (tolerant || !failed)) {
             return;
@@ -163,19 +176,18 @@ impl Execution {
         } else {
             None
         };
+        if output.is_some() {
+            // What each item was is not needed any more: it is not retried by hand.
+            let list = std::mem::take(&mut items.list);
+            items.outputs = Vec::new();
+            self.give_room(list.iter().map(weight).sum());
+        }
         if let Some(run) = &mut self.steps[step as usize].run {
             run.output = output;
         }
         match error {
             Some(error) => self.fail_step(step, &error, cx),
-            None => {
-                // What each item was is not needed any more, unless it is retried by hand.
-                if let Some(items) = self.items_mut(step) {
-                    items.list = Vec::new();
-                    items.outputs = Vec::new();
-                }
-                self.end_step(step, StepStatus::Completed, cx);
-            }
+            None => self.end_step(step, StepStatus::Completed, cx),
         }
     }
 
@@ -184,9 +196,11 @@ impl Execution {
         if let Some(items) = self.items_mut(step) {
             items.take_active(item);
             items.completed += 1;
+            let done = items.list.get_mut(item as usize).map(Value::take);
             if let Some(place) = items.outputs.get_mut(item as usize) {
                 *place = Some(output).filter(|output| !output.is_null());
             }
+            self.give_room(done.as_ref().map_or(0, weight));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use afu9_schemas::artifact::{MAX_INLINE_BYTES, json_size};
+use afu9_schemas::artifact::MAX_INLINE_BYTES;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
     ChildEnded, ExecutionEnded, ExecutionStarted, HistoryKind, Input, InputKind, Start,
@@ -13,7 +13,7 @@ use afu9_schemas::{ExecutionId, Partition, Timestamp};
 use serde_json::Value;
 
 use super::outbox::small_enough;
-use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState};
+use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState, weight};
 use crate::requests::Requests;
 use crate::workflow::Workflow;
 
@@ -126,6 +126,7 @@ impl Execution {
             error: None,
             paused: None,
             halted_since: None,
+            breathes: false,
             signals: Vec::new(),
             requests: Requests::default(),
         }
@@ -184,7 +185,7 @@ impl Execution {
             let Some(step) = position.filter(|step| (*step as usize) < cx.workflow.main) else {
                 continue;
             };
-            self.context_bytes += kept.output.as_ref().map_or(0, json_size);
+            self.context_bytes += kept.output.as_ref().map_or(0, weight);
             self.reach(step, cx.now);
             if let Some(run) = &mut self.steps[step as usize].run {
                 run.output = kept.output;
@@ -221,6 +222,14 @@ impl Execution {
             return Applied::Changed;
         }
         let due = self.due(halted, cx.now);
+        if self.breathes && !halted {
+            self.breathes = false;
+            for (step, item) in due {
+                self.wait_over(step, item, cx);
+            }
+            self.go_on(cx);
+            return Applied::Changed;
+        }
         if due.is_empty() {
             // An execution that nothing would ever move again goes on with whatever can.
             if self.has_cause() {
@@ -367,11 +376,7 @@ impl Execution {
             let Some(run) = state.run.as_mut().filter(|_| !state.status.is_terminal()) else {
                 continue;
             };
-            for unit in run.units_mut() {
-                if let Some(wait) = &mut unit.wait {
-                    wait.postpone(passed);
-                }
-            }
+            run.postpone(passed);
         }
         self.go_on(cx);
     }

@@ -1,12 +1,13 @@
 //! Going on with another version of the workflow.
 //!
 //! Allowed only where it can be shown that the other version would have done the same so far: every
-//! step that was reached is the same, in the same place, and does not come to need one that has not
-//! ended. The place matters because a step's number is part of its idempotency key: another step in
+//! step that was reached is the same, in the same place, and needs only steps that have ended, of which
+//! one failed exactly where it was kept back for such a failure. The place matters because a step's number is part of its idempotency key: another step in
 //! its place could take the first one's effect for its own.
 
 use afu9_schemas::definition::Step;
 use afu9_schemas::message::{HistoryKind, StatusChanged, WorkflowRef};
+use afu9_schemas::view::StepStatus;
 
 use super::{Cx, Execution, StepState};
 use crate::workflow::Workflow;
@@ -59,16 +60,31 @@ impl Execution {
                 there.name
             ));
         }
-        let ended = |need: &u32| {
-            self.steps
-                .get(*need as usize)
-                .is_some_and(|state| state.status.is_terminal())
+        let needs = &new.nodes[index].needs;
+        let is = |need: &u32, what: fn(&StepState) -> bool| {
+            self.steps.get(*need as usize).is_some_and(what)
         };
-        let open = new.nodes[index].needs.iter().find(|need| !ended(need))?;
-        Some(format!(
-            "step `{name}` was reached; the new version lets it need `{}`, which has not ended",
-            new.nodes[*open as usize].name
-        ))
+        let ended = |need: &&u32| is(need, |state| state.status.is_terminal());
+        if let Some(open) = needs.iter().find(|need| !ended(need)) {
+            return Some(format!(
+                "step `{name}` was reached; the new version lets it need `{}`, which has not ended",
+                new.nodes[*open as usize].name
+            ));
+        }
+        let state = &self.steps[index];
+        let was_kept_back = state.status == StepStatus::Skipped && state.broken;
+        let failed = needs.iter().find(|need| is(need, |state| state.broken));
+        match (was_kept_back, failed) {
+            (false, Some(need)) => Some(format!(
+                "step `{name}` was reached; the new version lets it need `{}`, which failed",
+                new.nodes[*need as usize].name
+            )),
+            (true, None) => Some(format!(
+                "step `{name}` was skipped because a step it needed failed; the new version does not \
+                 let it need that one"
+            )),
+            _ => None,
+        }
     }
 
     /// Goes on with `cx.workflow`, which fits.

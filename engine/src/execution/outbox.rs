@@ -118,6 +118,8 @@ pub struct Outbox {
     pub(crate) freed: Vec<Queue>,
     /// For the partition: turns that are not waited for any more.
     pub(crate) left: Vec<(Queue, Turn)>,
+    /// What the expressions of units have cost.
+    pub(crate) cost: u64,
 }
 
 /// `value` if it is small enough to travel in messages with others, else its size.

@@ -5,26 +5,26 @@
 //! attempts begins anew.
 
 use afu9_schemas::Timestamp;
+use afu9_schemas::artifact::json_size;
 use afu9_schemas::message::{Control, ControlOutcome};
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
 use serde_json::Value;
 
 use super::step::{Body, StepState};
-use super::{Cx, Execution};
+use super::{Cx, Execution, MAX_PARAMS_BYTES};
+use crate::workflow::{Node, Workflow};
 
 impl Execution {
-    /// Whether it may be run again by hand: it failed, and nothing of it was undone.
-    pub(crate) fn is_retriable(&self) -> bool {
+    /// Whether it may be run again by hand: a step failed, and nothing of it was undone, or may have
+    /// been by an attempt that failed or was not answered.
+    pub(crate) fn is_retriable(&self, workflow: &Workflow) -> bool {
+        let undone = |(node, state): (&Node, &StepState)| {
+            node.role == StepRole::Compensation && was_attempted(state)
+        };
+        let failed = |state: &StepState| state.status == StepStatus::Failed && state.broken;
         self.status == ExecutionStatus::Failed
-            && !self.steps.is_empty()
-            && self
-                .steps
-                .iter()
-                .all(|state| state.status != StepStatus::Compensated)
-            && self
-                .steps
-                .iter()
-                .any(|state| state.status == StepStatus::Failed)
+            && !workflow.nodes.iter().zip(&self.steps).any(undone)
+            && self.steps.iter().take(workflow.main).any(failed)
     }
 
     pub(super) fn reopen(
@@ -43,17 +43,17 @@ impl Execution {
                 ),
             );
         }
-        if !self.is_retriable() {
+        if !self.is_retriable(cx.workflow) {
             return ControlOutcome::refused(
                 "execution.undone",
-                "no step failed, or steps that had completed were undone; rerun it instead",
+                "no step failed, or steps that had completed were undone, or may have been; rerun it instead",
             );
         }
         let failed = match self.steps_to_retry(name, cx) {
             Ok(failed) => failed,
             Err(refusal) => return refusal,
         };
-        if let Some(refusal) = self.refuse_params(&failed, params) {
+        if let Some(refusal) = self.refuse_params(&failed, params, cx) {
             return refusal;
         }
         for step in 0..self.steps.len() {
@@ -71,6 +71,7 @@ impl Execution {
                 *state = restart(std::mem::take(state));
             }
         }
+        self.context_bytes = self.counted_bytes();
         self.status = ExecutionStatus::Running;
         self.ended_at = None;
         self.error = None;
@@ -111,8 +112,20 @@ impl Execution {
         }
     }
 
-    fn refuse_params(&self, failed: &[u32], params: Option<&Value>) -> Option<ControlOutcome> {
-        params?;
+    fn refuse_params(
+        &self,
+        failed: &[u32],
+        params: Option<&Value>,
+        cx: &Cx<'_>,
+    ) -> Option<ControlOutcome> {
+        let given = params?;
+        let bytes = json_size(given);
+        if bytes > MAX_PARAMS_BYTES {
+            return Some(ControlOutcome::refused(
+                "retry.params",
+                format!("the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed"),
+            ));
+        }
         let one = match failed {
             [step] => self.steps[*step as usize]
                 .run
@@ -121,13 +134,23 @@ impl Execution {
             _ => false,
         };
         let object = params.is_some_and(Value::is_object);
-        (!one || !object).then(|| {
-            ControlOutcome::refused(
+        if !one || !object {
+            return Some(ControlOutcome::refused(
                 "retry.params",
                 "parameters can be given for one failed step without items, as an object",
-            )
-        })
+            ));
+        }
+        let tool = failed.first().and_then(|step| cx.workflow.nodes[*step as usize].tool());
+        let contract = tool.and_then(afu9_schemas::tool::contract)?;
+        let wrong = contract.check_params(given.as_object()?);
+        let (at, message) = wrong.into_iter().next()?;
+        let text = format!("`{}` does not take these parameters: {at}: {message}", contract.name);
+        Some(ControlOutcome::refused("retry.params", text))
     }
+}
+
+fn was_attempted(state: &StepState) -> bool {
+    matches!(state.run.as_deref().map(|run| &run.body), Some(Body::One(unit)) if !unit.attempts.is_empty())
 }
 
 /// The step runs again with the attempts it has had.

@@ -112,13 +112,13 @@ impl<'a> NodeScope<'a> {
             .filter(|(index, node)| node.assign.as_deref() == Some(name) && self.sees(*index))
             .find_map(|(index, _)| {
                 let state = execution.steps.get(index as usize)?;
-                let completed = state.status == StepStatus::Completed;
-                let run = state.run.as_ref().filter(|_| completed)?;
-                Some(
-                    run.output
-                        .as_ref()
-                        .map_or(Cow::Owned(Value::Null), Cow::Borrowed),
-                )
+                let ended = state.run.as_ref().filter(|_| state.status.is_terminal())?;
+                match &ended.output {
+                    // Also of one that was undone since, and of a list of which some items failed.
+                    Some(output) => Some(Cow::Borrowed(output)),
+                    None if state.status == StepStatus::Completed => Some(Cow::Owned(Value::Null)),
+                    None => None,
+                }
             })
     }
 
@@ -129,13 +129,18 @@ impl<'a> NodeScope<'a> {
         Value::Object(ended.collect())
     }
 
+    /// Whether a step has ended and is ordered before this place.
+    fn shows(&self, index: u32, node: &Node) -> bool {
+        let ended = self.execution.steps[index as usize].status.is_terminal();
+        ended && node.role != StepRole::Compensation && self.sees(index)
+    }
+
     /// What expressions see of a step that has ended and is ordered before theirs.
     fn ended_step(&self, index: u32, node: &Node) -> Option<Value> {
-        let state = &self.execution.steps[index as usize];
-        let shown = state.status.is_terminal() && node.role != StepRole::Compensation;
-        if !shown || !self.sees(index) {
+        if !self.shows(index, node) {
             return None;
         }
+        let state = &self.execution.steps[index as usize];
         let mut entry = Map::new();
         entry.insert("status".to_owned(), json!(state.status.as_str()));
         if let Some(run) = &state.run {
@@ -198,6 +203,17 @@ impl Scope for NodeScope<'_> {
             "failure" => self.failure().map(Cow::Owned),
             assigned => self.assigned(assigned),
         }
+    }
+
+    /// Outputs may be megabytes, and the step of a list asks for one again with each of its items.
+    fn lend(&self, root: &str, field: &str, part: &str) -> Option<&Value> {
+        if root != "steps" || part != "output" {
+            return None;
+        }
+        let index = self.workflow.step(field)?;
+        let shown = self.shows(index, &self.workflow.nodes[index as usize]);
+        let state = self.execution.steps.get(index as usize).filter(|_| shown)?;
+        state.run.as_ref()?.output.as_ref()
     }
 
     /// Of all steps only the one that is asked for: their outputs may be megabytes.

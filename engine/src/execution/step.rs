@@ -4,6 +4,7 @@
 //! later steps in memory all the while.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use afu9_schemas::message::history::AttemptRecord;
 use afu9_schemas::message::{JobResult, Outcome};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::agenda::Agenda;
+use super::weight;
 
 /// The state of one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +95,9 @@ pub struct Unit {
     /// Attempts that do not count against the policy: those before it was retried by hand.
     #[serde(default)]
     pub spent: u32,
+    /// Its last attempt was set aside as a dead letter.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_dead_letter: bool,
     /// Who decided what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<DecisionView>,
@@ -165,10 +170,14 @@ impl Wait {
         }
     }
 
-    /// Moves the end of a wait for people or signals: a pause does not use up their time.
-    pub(super) fn postpone(&mut self, by: std::time::Duration) {
+    /// Moves the end of a wait for people, signals or another execution: a pause does not use up
+    /// their time.
+    fn postpone(&mut self, by: Duration) {
         if let Self::Signal { until: Some(until) }
         | Self::Approval {
+            until: Some(until), ..
+        }
+        | Self::Child {
             until: Some(until), ..
         } = self
         {
@@ -247,9 +256,19 @@ pub struct Items {
     /// What failed ones were, should they be retried by hand.
     #[serde(default)]
     pub failed: BTreeMap<u32, Unit>,
+    /// Bytes of the parameters of those in progress.
+    #[serde(default)]
+    pub params_bytes: usize,
     /// When those in progress want to be woken.
     #[serde(skip)]
     pub(super) agenda: Agenda,
+}
+
+impl Items {
+    /// Whether items are left that have not begun.
+    pub(super) fn has_more(&self) -> bool {
+        (self.next as usize) < self.list.len() || !self.again.is_empty()
+    }
 }
 
 /// An item in progress.
@@ -295,13 +314,43 @@ impl Run {
         one.into_iter().chain(items)
     }
 
-    pub(super) fn units_mut(&mut self) -> impl Iterator<Item = &mut Unit> {
-        let (one, each) = match &mut self.body {
-            Body::One(unit) => (Some(unit), None),
-            Body::Each(items) => (None, Some(&mut items.active)),
+    /// A pause that took this long does not use up the time of what waits.
+    pub(super) fn postpone(&mut self, by: Duration) {
+        let postpone = |unit: &mut Unit| {
+            if let Some(wait) = &mut unit.wait {
+                wait.postpone(by);
+            }
         };
-        one.into_iter()
-            .chain(each.into_iter().flatten().map(|(_, run)| &mut run.unit))
+        match &mut self.body {
+            Body::One(unit) => postpone(unit),
+            Body::Each(items) => {
+                items
+                    .active
+                    .values_mut()
+                    .for_each(|run| postpone(&mut run.unit));
+                items.agenda = Agenda::default();
+            }
+        }
+    }
+
+    /// How many bytes of the execution's context are its.
+    pub(super) fn bytes(&self) -> usize {
+        let body = match &self.body {
+            Body::One(unit) => unit.params.as_ref().map_or(0, weight),
+            Body::Each(items) => {
+                let list: usize = items.list.iter().map(weight).sum();
+                let outputs = items.outputs.iter().flatten().map(weight);
+                list + outputs.sum::<usize>()
+            }
+        };
+        // The output of a step with items is made of theirs.
+        match (&self.output, &self.body) {
+            (Some(output), Body::One(_)) => body + weight(output),
+            (Some(Value::Array(outputs)), Body::Each(_)) => {
+                body + outputs.iter().map(weight).sum::<usize>()
+            }
+            _ => body,
+        }
     }
 
     /// Every attempt of the step itself.

@@ -29,16 +29,11 @@ impl Execution {
             .unit(step, item)
             .is_some_and(|unit| unit.params.is_none())
         {
-            match self.render(step, item, "params", params, cx) {
-                Ok(rendered) => {
-                    if let Some(unit) = self.unit_mut(step, item) {
-                        unit.params = Some(rendered);
-                    }
-                }
-                Err(error) => {
-                    self.fail_unit(step, item, error, cx);
-                    return;
-                }
+            let rendered = self.render(step, item, "params", params, cx);
+            let kept = rendered.and_then(|params| self.set_params(step, item, params));
+            if let Err(error) = kept {
+                self.fail_unit(step, item, error, cx);
+                return;
             }
         }
         self.ask_for_turn(step, item, cx);
@@ -51,7 +46,7 @@ impl Execution {
         item: Option<u32>,
         place: &str,
         template: &Template,
-        cx: &Cx<'_>,
+        cx: &mut Cx<'_>,
     ) -> Result<serde_json::Value, StepError> {
         let mut scope = self.scope(cx.workflow, step);
         if let (Some(item), Some(items)) = (item, self.items(step))
@@ -60,7 +55,7 @@ impl Execution {
             scope = scope.with_item(value, item);
         }
         let rendered = template
-            .render(&scope)
+            .render_metered(&scope, &mut cx.out.cost)
             .map_err(|(at, error)| expression_error(&format!("{place}{at}"), &error))?;
         let bytes = json_size(&rendered);
         if bytes > MAX_PARAMS_BYTES {
@@ -121,6 +116,7 @@ impl Execution {
             return false;
         }
         unit.begin_attempt(cx.now);
+        unit.is_dead_letter = false;
         let deadline = timeout.map(|timeout| cx.now.plus(timeout));
         self.set_wait(step, item, Wait::Job { deadline });
         self.set_status(step, StepStatus::Running);
@@ -280,7 +276,7 @@ impl Execution {
     }
 
     /// Sets aside a job that nobody could finish.
-    fn dead_letter(&self, step: u32, item: Option<u32>, error: &StepError, cx: &mut Cx<'_>) {
+    fn dead_letter(&mut self, step: u32, item: Option<u32>, error: &StepError, cx: &mut Cx<'_>) {
         let Some(tool) = cx.workflow.nodes[step as usize].tool() else {
             return;
         };
@@ -303,6 +299,9 @@ impl Execution {
             at: cx.now,
         };
         cx.out.effects.push(Effect::DeadLetter(Box::new(letter)));
+        if let Some(unit) = self.unit_mut(step, item) {
+            unit.is_dead_letter = true;
+        }
     }
 
     /// No answer came before the attempt's deadline.

@@ -10,10 +10,13 @@ use afu9_schemas::view::{DecisionView, StepStatus};
 use serde_json::{Value, json};
 
 use super::step::Wait;
-use super::{Cx, Execution, MAX_CONTEXT_BYTES, MAX_SIGNALS, Signal};
+use super::{Cx, Execution, MAX_SIGNALS, Signal, weight};
 use crate::expression::Template;
 use crate::workflow::NodeAction;
 use afu9_schemas::artifact::{MAX_INLINE_BYTES, json_size};
+
+/// How far away the end of a sleep may be.
+const MAX_SLEEP_UNTIL: Duration = Duration::from_secs(3660 * 24 * 3600);
 
 /// Longest message shown to deciders, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
@@ -48,7 +51,7 @@ impl Execution {
 
     pub(super) fn begin_sleep_until(&mut self, step: u32, instant: &Template, cx: &mut Cx<'_>) {
         let rendered = self.render(step, None, "sleep.until", instant, cx);
-        let latest = cx.now.plus(MAX_DURATION);
+        let latest = cx.now.plus(MAX_SLEEP_UNTIL);
         let instant = rendered.and_then(|value| {
             instant_of(&value)
                 .filter(|instant| *instant <= latest)
@@ -57,7 +60,7 @@ impl Execution {
                         ErrorClass::Permanent,
                         "sleep.invalid",
                         "sleep.until must be an RFC 3339 instant, or milliseconds since 1970, \
-                         within the next 366 days",
+                         within the next 3660 days",
                     )
                 })
         });
@@ -223,9 +226,7 @@ impl Execution {
             Some((_, Err(error))) => self.fail_step(step, &error, cx),
             Some((at, Ok(()))) => {
                 let signal = self.signals.remove(at);
-                // It was counted when it came.
-                self.context_bytes -= json_size(&signal.payload).min(self.context_bytes);
-                self.context_bytes += json_size(&signal.payload);
+                // It was counted when it came, and stays as the output.
                 if let Some(run) = &mut self.steps[step as usize].run {
                     run.output = Some(signal.payload);
                 }
@@ -301,7 +302,7 @@ impl Execution {
                 }
             }
         }
-        if self.signals.len() >= MAX_SIGNALS || self.context_bytes + bytes > MAX_CONTEXT_BYTES {
+        if self.signals.len() >= MAX_SIGNALS || self.take_room(weight(payload)).is_err() {
             return ControlOutcome::refused(
                 "signal.too_many",
                 format!(
@@ -310,7 +311,6 @@ impl Execution {
                 ),
             );
         }
-        self.context_bytes += bytes;
         self.signals.push(signal);
         ControlOutcome::Applied
     }

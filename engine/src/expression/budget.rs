@@ -22,6 +22,11 @@ impl Budget {
         Self { left: units }
     }
 
+    /// What was paid of the budget of one template.
+    pub(super) fn spent(&self) -> u64 {
+        MAX_COST.saturating_sub(self.left)
+    }
+
     /// Pays `units`.
     ///
     /// # Errors
@@ -62,11 +67,6 @@ impl Budget {
     pub(super) fn list(&mut self, length: usize) -> Result<(), OverBudget> {
         within_list(length)?;
         self.values(1 + length)
-    }
-
-    #[cfg(test)]
-    pub(super) fn spent(&self) -> u64 {
-        MAX_COST - self.left
     }
 }
 

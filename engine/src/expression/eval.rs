@@ -16,7 +16,7 @@ use super::functions::Call;
 use super::limits::FAILURE_COST;
 use super::node::{Base, Constant, Node, Op, Source, Step, StepKind};
 use super::operators;
-use super::value::{Kinds, Object, Text, Val, quoted};
+use super::value::{Kinds, Object, Text, Val, charge_data, quoted};
 
 /// What the data of one source turned out to be; looked up when it is first needed.
 pub(super) type Cell<'s> = OnceCell<Option<Cow<'s, Value>>>;
@@ -239,12 +239,25 @@ where
     ) -> Outcome<'a, (Val<'a>, usize)> {
         let source = &self.sources[index];
         let scope = self.scope;
-        let found = self.cells[index].get_or_init(|| match &source.field {
-            Some(field) => scope.field(&source.root, field),
-            None => scope.root(&source.root),
+        let cell = &self.cells[index];
+        let is_new = cell.get().is_none();
+        let found = cell.get_or_init(|| match (&source.field, &source.part) {
+            (Some(field), Some((part, _))) => {
+                scope.lend(&source.root, field, part).map(Cow::Borrowed)
+            }
+            (Some(field), None) => scope.field(&source.root, field),
+            (None, _) => scope.root(&source.root),
         });
         if let Some(value) = found {
-            return Ok((Val::of(value), usize::from(source.field.is_some())));
+            // Whatever was built for this expression is paid for by it.
+            if let (true, Cow::Owned(built)) = (is_new, value) {
+                self.pay(node, |budget| charge_data(built, 0, budget))?;
+            }
+            let steps_down = usize::from(source.field.is_some()) + usize::from(source.part.is_some());
+            return Ok((Val::of(value), steps_down));
+        }
+        if let Some((_, whole)) = source.part {
+            return self.source(node, whole, steps);
         }
         let span = steps.first().map_or(node.span, |step| step.span);
         Err(Failure::Missing(Missing::Source { source }).at(span))

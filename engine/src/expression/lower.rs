@@ -5,6 +5,7 @@ mod members;
 
 use std::sync::Arc;
 
+use super::LENDING_ROOTS;
 use super::functions::{self, Function};
 use super::lexer::Flaw;
 use super::limits::MAX_NESTING;
@@ -184,24 +185,40 @@ impl Lowering {
             let base = Base::Local(slot, name.into());
             return node(span, Kinds::ANY, Op::Path { base, steps });
         }
-        let source = Source {
-            root: name.into(),
-            field: match steps.first().map(|step| &step.kind) {
-                Some(StepKind::Field(field)) => Some(field.clone()),
-                Some(StepKind::Index(Node {
-                    op: Op::Constant(Constant::Text(field)),
-                    ..
-                })) => Some(field.clone()),
-                _ => None,
-            },
+        let field = |at: usize| match steps.get(at).map(|step| &step.kind) {
+            Some(StepKind::Field(field)) => Some(field.clone()),
+            Some(StepKind::Index(Node {
+                op: Op::Constant(Constant::Text(field)),
+                ..
+            })) => Some(field.clone()),
+            _ => None,
         };
-        let known = self.sources.iter().position(|known| *known == source);
-        let index = known.unwrap_or_else(|| {
-            self.sources.push(source);
-            self.sources.len() - 1
+        let (first, second) = (field(0), field(1));
+        let mut index = self.source(Source {
+            root: name.into(),
+            field: first.clone(),
+            part: None,
         });
+        if let (Some(_), Some(part)) = (&first, second)
+            && LENDING_ROOTS.contains(&name)
+        {
+            index = self.source(Source {
+                root: name.into(),
+                field: first,
+                part: Some((part, index)),
+            });
+        }
         let base = Base::Source(index);
         node(span, Kinds::DATA, Op::Path { base, steps })
+    }
+
+    /// The number of a source.
+    fn source(&mut self, source: Source) -> usize {
+        let known = self.sources.iter().position(|known| *known == source);
+        known.unwrap_or_else(|| {
+            self.sources.push(source);
+            self.sources.len() - 1
+        })
     }
 
     fn global(&mut self, span: Span, name: &str, args: &[Syntax]) -> Lowered {

@@ -104,6 +104,8 @@ pub(super) struct Source {
     pub(super) root: Box<str>,
     /// With it, only this field is asked for: a root may be costly to build as a whole.
     pub(super) field: Option<Box<str>>,
+    /// A field of the field that the scope may lend, and the number of the source without it.
+    pub(super) part: Option<(Box<str>, usize)>,
 }
 
 impl Node {

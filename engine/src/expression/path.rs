@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::Scope;
+use super::{LENDING_ROOTS, Scope};
 use super::budget::{Budget, OverBudget};
 use super::error::part;
 use super::value::{Val, charge_data};
@@ -85,9 +85,18 @@ impl Path {
 
     /// A copy of the value at the path.
     pub(super) fn resolve(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, Lost> {
-        let (start, done) = match self.segments.first() {
-            Some(Segment::Field(field)) => (scope.field(&self.root, field), 1),
-            _ => (scope.root(&self.root), 0),
+        let lent = match self.segments.as_slice() {
+            [Segment::Field(field), Segment::Field(part), ..]
+                if LENDING_ROOTS.contains(&self.root.as_str()) =>
+            {
+                scope.lend(&self.root, field, part)
+            }
+            _ => None,
+        };
+        let (start, done) = match (lent, self.segments.first()) {
+            (Some(lent), _) => (Some(Cow::Borrowed(lent)), 2),
+            (None, Some(Segment::Field(field))) => (scope.field(&self.root, field), 1),
+            (None, _) => (scope.root(&self.root), 0),
         };
         let start = start.ok_or_else(|| match scope.root(&self.root) {
             Some(root) => Lost::Missing(self.missing(0, &root)),

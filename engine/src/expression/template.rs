@@ -138,6 +138,21 @@ impl Template {
         self.render_within(scope, &mut Budget::new())
     }
 
+    /// [`Self::render`], and what it cost is added to `cost`.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_metered(
+        &self,
+        scope: &dyn Scope,
+        cost: &mut u64,
+    ) -> Result<Value, (String, EvalError)> {
+        let mut budget = Budget::new();
+        let rendered = self.render_within(scope, &mut budget);
+        *cost += budget.spent();
+        rendered
+    }
+
     fn render_within(
         &self,
         scope: &dyn Scope,

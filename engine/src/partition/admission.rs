@@ -7,7 +7,7 @@ use super::{Live, PartitionState};
 use crate::execution::Outbox;
 
 /// What an execution that is first waits for.
-enum Verdict {
+pub(super) enum Verdict {
     Begin,
     /// Nothing but the end of another one.
     Wait,
@@ -41,7 +41,7 @@ impl PartitionState {
     }
 
     /// The first of those that wait for the key and are not halted.
-    fn first_waiting(&self, key: &str) -> Option<ExecutionId> {
+    pub(super) fn first_waiting(&self, key: &str) -> Option<ExecutionId> {
         if self.holds_whole_key(key) {
             return None;
         }
@@ -65,7 +65,7 @@ impl PartitionState {
         })
     }
 
-    fn verdict(&self, key: &str, id: ExecutionId, now: Timestamp) -> Verdict {
+    pub(super) fn verdict(&self, key: &str, id: ExecutionId, now: Timestamp) -> Verdict {
         let (Some(live), Some(state)) = (self.live.get(&id), self.keys.get(key)) else {
             return Verdict::Wait;
         };

@@ -4,12 +4,14 @@
 //! where it can still be shared out. Units wait by priority, and within a priority by start-time fair
 //! queueing: each *share* (a concurrency key, or a workflow) has a virtual clock that advances by
 //! one with each of its units, and the unit with the earliest time is next. So a share with ten
-//! thousand units delays one that comes later by one unit, not by ten thousand.
+//! thousand units delays one that comes later by one unit, not by ten thousand. Each priority has a
+//! clock of its own: what higher ones have had does not count against a share that comes late.
 //!
-//! Everything follows from what the units themselves and the queue's clock say, so that an owner
-//! that begins with a checkpoint decides as the one before it would have.
+//! Everything follows from what the units themselves and the clocks say, so that an owner that begins
+//! with a checkpoint decides as the one before it would have.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use afu9_schemas::tool::kinds;
@@ -21,8 +23,11 @@ use crate::execution::{HeldKinds, Queue, Ready, Turn};
 /// The window of a kind this build does not know: such a job is refused by its queue.
 const UNKNOWN_WINDOW: usize = 16;
 
-/// The order of units that wait: higher priorities first, then by virtual time, then as they came.
-type Rank = (i32, u64, u64);
+/// The order of units of one priority: by virtual time, then as they came.
+type Rank = (u64, u64);
+
+/// How far a queue has come in virtual time at one priority.
+type Clock = (WorkerKind, Lane, i32, u64);
 
 /// The queues of one partition.
 #[derive(Debug)]
@@ -37,23 +42,24 @@ struct QueueState {
     window: usize,
     /// Jobs in the queue or at work.
     outstanding: usize,
+    /// Higher priorities first.
+    levels: BTreeMap<Reverse<i32>, Level>,
+}
+
+/// The units of one priority.
+#[derive(Debug, Default)]
+struct Level {
     /// Virtual time: that of the last unit that got a place.
     clock: u64,
     waiting: BTreeMap<Rank, Waiting>,
-    shares: FxHashMap<u64, Share>,
+    /// What of each share waits.
+    shares: FxHashMap<u64, BTreeSet<Rank>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     ready: Ready,
     share: u64,
-}
-
-/// What of one share waits.
-#[derive(Debug, Clone, Copy)]
-struct Share {
-    waiting: usize,
-    last: u64,
 }
 
 impl Dispatcher {
@@ -69,9 +75,7 @@ impl Dispatcher {
                     lane,
                     window,
                     outstanding: 0,
-                    clock: 0,
-                    waiting: BTreeMap::new(),
-                    shares: FxHashMap::default(),
+                    levels: BTreeMap::new(),
                 });
             }
         }
@@ -96,7 +100,7 @@ impl Dispatcher {
     /// Takes a place at once if nobody waits and there is one.
     pub(super) fn try_take(&mut self, queue: Queue, held: HeldKinds) -> bool {
         let state = self.queue_mut(queue);
-        let free = state.waiting.is_empty() && state.outstanding < state.window;
+        let free = !state.has_waiting() && state.outstanding < state.window;
         if free && !held.contains(queue.kind) {
             state.outstanding += 1;
             return true;
@@ -107,39 +111,43 @@ impl Dispatcher {
     /// A unit joins those that wait. Returns its virtual time.
     pub(super) fn join(&mut self, ready: Ready, share: &str, priority: i32, ticket: u64) -> u64 {
         let share = share_of(share);
-        let state = self.queue_mut(ready.queue);
-        let tag = match state.shares.get(&share) {
-            Some(before) => before.last.saturating_add(1).max(state.clock),
-            None => state.clock,
+        let level = self.queue_mut(ready.queue).level(priority);
+        let before = level.shares.get(&share).and_then(BTreeSet::last);
+        let tag = match before {
+            Some((last, _)) => last.saturating_add(1).max(level.clock),
+            None => level.clock,
         };
-        state.insert(ready, share, priority, tag, ticket);
+        level.insert((tag, ticket), ready, share);
         tag
     }
 
     /// A unit that waited before waits again, in its old place.
     pub(super) fn rejoin(&mut self, ready: Ready, share: &str, priority: i32, turn: Turn) {
-        let share = share_of(share);
-        let state = self.queue_mut(ready.queue);
-        state.insert(ready, share, priority, turn.tag, turn.ticket);
+        let level = self.queue_mut(ready.queue).level(priority);
+        level.insert((turn.tag, turn.ticket), ready, share_of(share));
     }
 
     /// A unit does not wait any more.
     pub(super) fn leave(&mut self, queue: Queue, priority: i32, turn: Turn) {
-        let state = self.queue_mut(queue);
-        state.remove(rank(priority, turn.tag, turn.ticket));
+        let level = self.queue_mut(queue).level(priority);
+        level.remove((turn.tag, turn.ticket));
     }
 
     /// Whether a unit waits.
     pub(super) fn holds(&self, queue: Queue, priority: i32, turn: Turn) -> bool {
-        let rank = rank(priority, turn.tag, turn.ticket);
-        self.queue(queue).waiting.contains_key(&rank)
+        let level = self.queue(queue).levels.get(&Reverse(priority));
+        level.is_some_and(|level| level.waiting.contains_key(&(turn.tag, turn.ticket)))
     }
 
     /// How many units are ahead of one that waits, those in the queue and at work included.
     pub(super) fn ahead(&self, queue: Queue, priority: i32, turn: Turn) -> u64 {
         let state = self.queue(queue);
-        let before = state.waiting.range(..rank(priority, turn.tag, turn.ticket));
-        (before.count() + state.outstanding) as u64
+        let higher = state.levels.range(..Reverse(priority));
+        let higher: usize = higher.map(|(_, level)| level.waiting.len()).sum();
+        let same = state.levels.get(&Reverse(priority)).map_or(0, |level| {
+            level.waiting.range(..(turn.tag, turn.ticket)).count()
+        });
+        (higher + same + state.outstanding) as u64
     }
 
     /// A job is not waited for any more. Returns the number of its queue if somebody waits for the
@@ -148,7 +156,7 @@ impl Dispatcher {
         let number = self.number(queue);
         let state = &mut self.queues[number];
         state.outstanding = state.outstanding.saturating_sub(1);
-        (!state.waiting.is_empty()).then_some(number)
+        state.has_waiting().then_some(number)
     }
 
     /// A job that was dispatched before a restart is still waited for.
@@ -163,9 +171,11 @@ impl Dispatcher {
         if state.outstanding >= state.window || held.contains(kind) {
             return None;
         }
-        let (rank, waiting) = state.waiting.first_key_value().map(|(r, w)| (*r, *w))?;
-        state.remove(rank);
-        state.clock = state.clock.max(rank.1);
+        let mut levels = state.levels.values_mut();
+        let level = levels.find(|level| !level.waiting.is_empty())?;
+        let (rank, waiting) = level.waiting.first_key_value().map(|(r, w)| (*r, *w))?;
+        level.remove(rank);
+        level.clock = level.clock.max(rank.0);
         state.outstanding += 1;
         Some(waiting.ready)
     }
@@ -176,6 +186,19 @@ impl Dispatcher {
         state.outstanding = state.outstanding.saturating_sub(1);
     }
 
+    /// Sets how many jobs of each queue are waited for. Returns the numbers of the queues that had
+    /// another one.
+    pub(super) fn set_outstanding(&mut self, counted: &[usize]) -> Vec<usize> {
+        let mut wrong = Vec::new();
+        for (number, (state, counted)) in self.queues.iter_mut().zip(counted).enumerate() {
+            if state.outstanding != *counted {
+                state.outstanding = *counted;
+                wrong.push(number);
+            }
+        }
+        wrong
+    }
+
     /// The numbers of all queues.
     pub(super) fn numbers(&self) -> std::ops::Range<usize> {
         0..self.queues.len()
@@ -183,73 +206,62 @@ impl Dispatcher {
 
     /// How many units wait.
     pub(super) fn waiting(&self) -> usize {
-        self.queues.iter().map(|state| state.waiting.len()).sum()
+        let levels = self.queues.iter().flat_map(|state| state.levels.values());
+        levels.map(|level| level.waiting.len()).sum()
     }
 
-    pub(super) fn clocks(&self) -> Vec<(WorkerKind, Lane, u64)> {
-        self.queues
-            .iter()
-            .filter(|state| state.clock > 0)
-            .filter_map(|state| Some((state.kind.clone()?, state.lane, state.clock)))
-            .collect()
+    pub(super) fn clocks(&self) -> Vec<Clock> {
+        let mut clocks = Vec::new();
+        for state in &self.queues {
+            let Some(kind) = &state.kind else { continue };
+            let levels = state.levels.iter().filter(|(_, level)| level.clock > 0);
+            clocks.extend(
+                levels.map(|(priority, level)| (kind.clone(), state.lane, priority.0, level.clock)),
+            );
+        }
+        clocks
     }
 
-    pub(super) fn set_clocks(&mut self, clocks: &[(WorkerKind, Lane, u64)]) {
-        for (kind, lane, clock) in clocks {
+    pub(super) fn set_clocks(&mut self, clocks: &[Clock]) {
+        for (kind, lane, priority, clock) in clocks {
             let found = self
                 .queues
                 .iter_mut()
                 .find(|state| state.kind.as_ref() == Some(kind) && state.lane == *lane);
             if let Some(state) = found {
-                state.clock = *clock;
+                state.level(*priority).clock = *clock;
             }
         }
     }
 }
 
 impl QueueState {
-    fn insert(&mut self, ready: Ready, share: u64, priority: i32, tag: u64, ticket: u64) {
-        let place = rank(priority, tag, ticket);
-        if self
-            .waiting
-            .insert(place, Waiting { ready, share })
-            .is_some()
-        {
-            return;
-        }
-        let entry = self.shares.entry(share).or_insert(Share {
-            waiting: 0,
-            last: tag,
-        });
-        entry.waiting += 1;
-        entry.last = entry.last.max(tag);
+    fn level(&mut self, priority: i32) -> &mut Level {
+        self.levels.entry(Reverse(priority)).or_default()
+    }
+
+    fn has_waiting(&self) -> bool {
+        self.levels.values().any(|level| !level.waiting.is_empty())
+    }
+}
+
+impl Level {
+    fn insert(&mut self, rank: Rank, ready: Ready, share: u64) {
+        self.waiting.insert(rank, Waiting { ready, share });
+        self.shares.entry(share).or_default().insert(rank);
     }
 
     fn remove(&mut self, rank: Rank) {
         let Some(waiting) = self.waiting.remove(&rank) else {
             return;
         };
-        let Some(share) = self.shares.get_mut(&waiting.share) else {
-            return;
-        };
-        share.waiting -= 1;
-        if share.waiting == 0 {
-            self.shares.remove(&waiting.share);
-        } else if share.last == rank.1 {
-            // Exactly what a restart would find: the latest time among those that still wait.
-            let of_share = self
-                .waiting
-                .iter()
-                .filter(|(_, w)| w.share == waiting.share);
-            if let Some(last) = of_share.map(|(rank, _)| rank.1).max() {
-                share.last = last;
+        if let Some(share) = self.shares.get_mut(&waiting.share) {
+            share.remove(&rank);
+            if share.is_empty() {
+                self.shares.remove(&waiting.share);
             }
         }
     }
-}
-
-const fn rank(priority: i32, tag: u64, ticket: u64) -> Rank {
-    (-priority, tag, ticket)
 }
 
 fn share_of(name: &str) -> u64 {
@@ -297,6 +309,57 @@ mod tests {
         let place = order.iter().position(|n| *n == 5000).expect("dispatched");
         assert_eq!(place, 1);
         assert_eq!(order.len(), 1001);
+    }
+
+    #[test]
+    fn what_higher_priorities_have_had_does_not_count_against_a_share_that_comes_late() {
+        let mut dispatcher = Dispatcher::new();
+        for n in 0..1000 {
+            dispatcher.join(ready(n), "batch", 0, n as u64);
+            dispatcher.join(ready(10_000 + n), "urgent", 10, 1000 + n as u64);
+        }
+        let number = dispatcher.number(ready(0).queue);
+        for _ in 0..1000 {
+            let urgent = dispatcher.next(number, HeldKinds::default());
+            assert!(urgent.is_some_and(|next| next.execution.as_uuid().as_u128() >= 10_000));
+            dispatcher.give_back(number);
+        }
+        dispatcher.join(ready(5000), "quiet", 0, 5000);
+        let place = drain(&mut dispatcher).iter().position(|n| *n == 5000);
+        assert_eq!(place, Some(1));
+    }
+
+    #[test]
+    fn a_successor_that_is_told_the_clocks_gives_the_same_places() {
+        let mut dispatcher = Dispatcher::new();
+        let mut turns = Vec::new();
+        let number = dispatcher.number(ready(0).queue);
+        for n in 0..100_u128 {
+            let priority = i32::try_from(n % 3).expect("small");
+            let share = ["a", "b", "c", "d"][(n % 4) as usize];
+            let tag = dispatcher.join(ready(n), share, priority, n as u64);
+            let turn = Turn {
+                tag,
+                ticket: n as u64,
+                since: afu9_schemas::Timestamp::default(),
+            };
+            turns.push((n, share, priority, turn));
+        }
+        for _ in 0..40 {
+            let next = dispatcher.next(number, HeldKinds::default()).expect("one waits");
+            turns.retain(|(n, ..)| *n != next.execution.as_uuid().as_u128());
+            dispatcher.give_back(number);
+        }
+        let mut successor = Dispatcher::new();
+        successor.set_clocks(&dispatcher.clocks());
+        for (n, share, priority, turn) in turns.into_iter().rev() {
+            successor.rejoin(ready(n), share, priority, turn);
+        }
+        for both in [&mut dispatcher, &mut successor] {
+            both.join(ready(500), "late", 1, 500);
+            both.join(ready(501), "a", 1, 501);
+        }
+        assert_eq!(drain(&mut successor), drain(&mut dispatcher));
     }
 
     #[test]

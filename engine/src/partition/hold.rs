@@ -7,7 +7,7 @@ use afu9_schemas::tool::kind_index;
 use afu9_schemas::view::{HoldView, PauseView};
 use afu9_schemas::{ExecutionId, Timestamp};
 
-use super::{Definitions, Live, MAX_REQUESTS, PartitionState};
+use super::{Definitions, Live, PartitionState};
 use crate::execution::{Cx, HeldKinds, Outbox, Ready};
 
 impl PartitionState {
@@ -15,7 +15,7 @@ impl PartitionState {
         let repeated = self.requests.repeated(control.request);
         let outcome = repeated.unwrap_or_else(|| {
             let outcome = self.change_holds(control, now);
-            self.requests.note(control.request, &outcome, MAX_REQUESTS);
+            self.requests.note(control.request, &outcome, now);
             self.shared_dirty = true;
             outcome
         });

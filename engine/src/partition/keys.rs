@@ -9,6 +9,10 @@ use rustc_hash::FxHashMap;
 /// Most executions of one partition that wait for keys: they are all in memory.
 pub(super) const MAX_WAITING: usize = 200_000;
 
+/// Most keys with a rate limit of one partition whose allowance is not whole: each checkpoint holds
+/// them all. Of more, those that would be whole first are taken for whole.
+const MAX_RATES: usize = 20_000;
+
 /// The order of those that wait: higher priorities first, then as they came.
 pub(super) type Place = (i32, u64, ExecutionId);
 
@@ -98,6 +102,23 @@ impl Keys {
         let interval = rate.period / rate.limit.max(1);
         let whole = self.rates.entry(key.to_owned()).or_insert(now);
         *whole = (*whole).max(now).plus(interval);
+        if self.rates.len() > MAX_RATES {
+            self.forget_rates(now);
+        }
+    }
+
+    /// Makes room for a tenth of all.
+    fn forget_rates(&mut self, now: Timestamp) {
+        let rates = self.rates(now);
+        let most = MAX_RATES - MAX_RATES / 10;
+        if let Some(surplus) = rates.len().checked_sub(most) {
+            let mut order: Vec<(Timestamp, String)> =
+                rates.into_iter().map(|(key, whole)| (whole, key)).collect();
+            order.sort_unstable();
+            for (_, key) in order.into_iter().take(surplus) {
+                self.rates.remove(&key);
+            }
+        }
     }
 
     /// What there is to remember of rates at `now`.
@@ -122,6 +143,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn rates_of_more_keys_than_fit_are_forgotten_the_nearly_whole_first() {
+        let rate = RateLimit {
+            limit: 1,
+            period: Duration::from_secs(3600),
+        };
+        let mut keys = Keys::default();
+        let begun = Timestamp::from_micros(1_000_000_000);
+        for n in 0..=MAX_RATES {
+            keys.spend(&format!("k{n}"), rate, begun.plus(Duration::from_millis(n as u64)));
+        }
+        let kept = keys.rates(begun.plus(Duration::from_secs(60))).len();
+        assert!(kept <= MAX_RATES && kept >= MAX_RATES / 2, "{kept}");
+        assert!(keys.allowed_at("k0", rate) <= begun, "forgotten");
+        let last = format!("k{MAX_RATES}");
+        assert!(keys.allowed_at(&last, rate) > begun, "kept");
+    }
 
     #[test]
     fn a_rate_limit_allows_its_number_at_once_and_then_one_per_interval() {

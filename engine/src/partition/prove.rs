@@ -4,9 +4,16 @@
 //! keys, of turns) is an invariant of this code. The prover checks it all the same, for ever: it
 //! mends an index that lacks something, and lets an execution that waits for nothing be woken.
 
+use std::time::Duration;
+
 use afu9_schemas::{ExecutionId, Timestamp};
 
 use super::PartitionState;
+use super::admission::Verdict;
+use crate::execution::Wait;
+
+/// How long, by the log's clock, a wake may be on its way.
+const WAKE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the prover found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +42,10 @@ impl PartitionState {
             self.prove_one(id, &mut proof);
         }
         proof.round_ended = self.proved.is_empty();
+        // Counting all of them takes a look at all executions at once.
+        if proof.round_ended && self.live.len() <= most {
+            proof.repaired += self.mend_places();
+        }
         proof
     }
 
@@ -51,6 +62,7 @@ impl PartitionState {
             self.wake_now(id);
             return;
         }
+        let idle_halt = live.execution.is_halted() && !self.wants_halt(live);
         let missing_turn = !live.execution.is_halted() && self.lacks_turn(id);
         let Some(live) = self.live.get(&id) else {
             return;
@@ -69,7 +81,10 @@ impl PartitionState {
             }),
             _ => false,
         };
-        if !(missing_turn || wrong_wake || missing_place) {
+        let lost_wake = live.wake.is_none()
+            && wake.is_some_and(|at| at.plus(WAKE_PATIENCE) < self.last_at);
+        let free_key = self.is_first_of_free_key(id);
+        if !(missing_turn || wrong_wake || missing_place || idle_halt || lost_wake || free_key) {
             return;
         }
         proof.repaired += 1;
@@ -87,6 +102,38 @@ impl PartitionState {
             self.keep(live);
         }
         self.wake_now(id);
+    }
+
+    /// Whether the execution waits for a key that it could have at once.
+    fn is_first_of_free_key(&self, id: ExecutionId) -> bool {
+        let Some(live) = self.live.get(&id) else {
+            return false;
+        };
+        match (live.execution.queued(), live.execution.key()) {
+            // With an instant to wait for, that is what lets it begin.
+            (Some(queued), Some(key)) if queued.not_before.is_none() => {
+                self.first_waiting(key) == Some(id)
+                    && matches!(self.verdict(key, id, self.last_at), Verdict::Begin)
+            }
+            _ => false,
+        }
+    }
+
+    /// Places in queues that nobody has any more are given back. Returns how many queues had some.
+    fn mend_places(&mut self) -> u64 {
+        let mut counted = vec![0; self.dispatcher.numbers().len()];
+        for live in self.live.values().filter(|live| !live.stranded) {
+            for (step, _, unit) in live.execution.units() {
+                if matches!(unit.wait, Some(Wait::Job { .. }))
+                    && let Some(queue) = live.execution.queue_of(step, &live.workflow)
+                {
+                    counted[self.dispatcher.number(queue)] += 1;
+                }
+            }
+        }
+        let mended = self.dispatcher.set_outstanding(&counted);
+        self.due_queues.extend(&mended);
+        mended.len() as u64
     }
 
     fn lacks_turn(&self, id: ExecutionId) -> bool {

@@ -15,6 +15,9 @@ use crate::workflow::Workflow;
 /// that moment.
 const MAX_WHOLE: usize = 256;
 
+/// How many bytes they may hold together.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
 /// How many ended executions with a derived id are remembered. A webhook delivery is routed again
 /// only after a gateway died in the middle of routing it: thousands of others do not pass meanwhile.
 const MAX_TOMBSTONES: usize = 20_000;
@@ -23,6 +26,7 @@ const MAX_TOMBSTONES: usize = 20_000;
 pub(super) struct Recent {
     whole: FxHashMap<ExecutionId, (Execution, Option<Arc<Workflow>>)>,
     whole_order: VecDeque<ExecutionId>,
+    bytes: usize,
     tombstones: FxHashSet<ExecutionId>,
     tombstone_order: VecDeque<ExecutionId>,
 }
@@ -30,13 +34,20 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) fn push(&mut self, execution: Execution, workflow: Option<Arc<Workflow>>) {
         let id = execution.id();
-        if self.whole.insert(id, (execution, workflow)).is_none() {
-            self.whole_order.push_back(id);
+        self.bytes += execution.bytes();
+        match self.whole.insert(id, (execution, workflow)) {
+            None => self.whole_order.push_back(id),
+            Some((before, _)) => self.bytes = self.bytes.saturating_sub(before.bytes()),
         }
-        if self.whole_order.len() > MAX_WHOLE
-            && let Some(oldest) = self.whole_order.pop_front()
+        while self.whole_order.len() > MAX_WHOLE
+            || (self.bytes > MAX_BYTES && self.whole_order.len() > 1)
         {
-            self.whole.remove(&oldest);
+            let Some(oldest) = self.whole_order.pop_front() else {
+                break;
+            };
+            if let Some((execution, _)) = self.whole.remove(&oldest) {
+                self.bytes = self.bytes.saturating_sub(execution.bytes());
+            }
         }
     }
 

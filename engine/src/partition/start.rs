@@ -109,7 +109,10 @@ impl PartitionState {
             self.stop(live, ExecutionStatus::Failed, error, now, out);
             return;
         }
-        let taken = self.taken(key, flow.concurrency.map(|c| c.limit));
+        let limit = flow.concurrency.map(|concurrency| concurrency.limit);
+        let taken = self.is_full(key, limit)
+            // Those that wait for quiet are no conflict: the last of a series is the one that runs.
+            || (flow.debounce.is_none() && self.has_waiting(key));
         let conflict = flow.concurrency.filter(|_| taken).map(|c| c.on_conflict);
         let mut queued = Queued {
             ticket: 0,
@@ -146,11 +149,15 @@ impl PartitionState {
         self.keys.wait(key, priority, queued.ticket, id);
     }
 
-    fn taken(&self, key: &str, limit: Option<u32>) -> bool {
+    fn is_full(&self, key: &str, limit: Option<u32>) -> bool {
         let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        self.keys
-            .get(key)
-            .is_some_and(|state| state.holders.len() >= limit || !state.waiting.is_empty())
+        let state = self.keys.get(key);
+        state.is_some_and(|state| state.holders.len() >= limit)
+    }
+
+    fn has_waiting(&self, key: &str) -> bool {
+        let state = self.keys.get(key);
+        state.is_some_and(|state| !state.waiting.is_empty())
     }
 
     /// When the first of a series came of which the last still waits for quiet.

@@ -124,25 +124,41 @@ pub(in crate::expression) fn sorted_by<'a>(
     Ok(keyed.into_iter().map(|(_, item)| item).collect())
 }
 
-/// A stable sort whose comparisons may fail.
+/// A stable sort whose comparisons may fail: a merge sort from below.
+///
+/// The standard library's cannot be left early, and panics where answers contradict each other, as
+/// those do that are made up once a comparison has failed.
 fn sort_with<'a, T>(
-    items: &mut [T],
+    items: &mut Vec<T>,
     budget: &mut Budget,
     compare: impl Fn(&T, &T, &mut Budget) -> Outcome<'a, Ordering>,
 ) -> Outcome<'a, ()> {
-    let mut failed = None;
-    items.sort_by(|a, b| {
-        if failed.is_some() {
-            return Ordering::Equal;
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    let mut merged = Vec::with_capacity(order.len());
+    let mut width = 1;
+    while width < order.len() {
+        merged.clear();
+        for run in order.chunks(width * 2) {
+            let (mut left, mut right) = run.split_at(width.min(run.len()));
+            while let ([first, rest_left @ ..], [second, rest_right @ ..]) = (left, right) {
+                budget.charge(1)?;
+                if compare(&items[*second], &items[*first], budget)?.is_lt() {
+                    merged.push(*second);
+                    right = rest_right;
+                } else {
+                    merged.push(*first);
+                    left = rest_left;
+                }
+            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
         }
-        let paid = budget.charge(1).map_err(Failure::from);
-        let order = paid.and_then(|()| compare(a, b, budget));
-        order.unwrap_or_else(|failure| {
-            failed = Some(failure);
-            Ordering::Equal
-        })
-    });
-    failed.map_or(Ok(()), Err)
+        std::mem::swap(&mut order, &mut merged);
+        width *= 2;
+    }
+    let mut slots: Vec<Option<T>> = items.drain(..).map(Some).collect();
+    items.extend(order.into_iter().filter_map(|at| slots[at].take()));
+    Ok(())
 }
 
 fn ordered<'a>(what: &str, a: &Val<'a>, b: &Val<'a>, budget: &mut Budget) -> Outcome<'a, Ordering> {
