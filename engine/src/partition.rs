@@ -326,13 +326,11 @@ impl PartitionState {
         out: &mut Outbox,
     ) -> Option<ControlOutcome> {
         match &control.action {
-            ControlAction::Move { to } => Some(
-                match live.execution.repeated(control) {
-                    Some(outcome) => outcome,
-                    None if live.execution.workflow() == to => ControlOutcome::Unchanged,
-                    None => self.move_version(control, live, definitions.get(&to.hash), now, out),
-                },
-            ),
+            ControlAction::Move { to } => Some(match live.execution.repeated(control) {
+                Some(outcome) => outcome,
+                None if live.execution.workflow() == to => ControlOutcome::Unchanged,
+                None => self.move_version(control, live, definitions.get(&to.hash), now, out),
+            }),
             // A failed execution gave its key back; others may have it now.
             ControlAction::Retry { .. }
                 if live.execution.status().is_terminal()

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use afu9_schemas::Timestamp;
 
-use super::weight;
 use super::step::{Body, ItemRun, Items, Run, Wait};
+use super::weight;
 
 /// The instants at which the waits of items in progress end by themselves, the earliest first. Made
 /// from the items when one of them first changes, and kept up to date from then on; it holds nothing

@@ -13,7 +13,9 @@ use afu9_schemas::{ExecutionId, Partition, Timestamp};
 use serde_json::Value;
 
 use super::outbox::small_enough;
-use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState, weight};
+use super::{
+    Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState, weight,
+};
 use crate::requests::Requests;
 use crate::workflow::Workflow;
 

@@ -123,7 +123,9 @@ impl Execution {
         if bytes > MAX_PARAMS_BYTES {
             return Some(ControlOutcome::refused(
                 "retry.params",
-                format!("the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed"),
+                format!(
+                    "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed"
+                ),
             ));
         }
         let one = match failed {
@@ -140,11 +142,16 @@ impl Execution {
                 "parameters can be given for one failed step without items, as an object",
             ));
         }
-        let tool = failed.first().and_then(|step| cx.workflow.nodes[*step as usize].tool());
+        let tool = failed
+            .first()
+            .and_then(|step| cx.workflow.nodes[*step as usize].tool());
         let contract = tool.and_then(afu9_schemas::tool::contract)?;
         let wrong = contract.check_params(given.as_object()?);
         let (at, message) = wrong.into_iter().next()?;
-        let text = format!("`{}` does not take these parameters: {at}: {message}", contract.name);
+        let text = format!(
+            "`{}` does not take these parameters: {at}: {message}",
+            contract.name
+        );
         Some(ControlOutcome::refused("retry.params", text))
     }
 }

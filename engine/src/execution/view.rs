@@ -113,7 +113,12 @@ fn step_view(index: u32, node: &Node, state: &StepState, room: &mut Room) -> Ste
         items: run.and_then(|run| match &run.body {
             Body::One(_) => None,
             Body::Each(items) => Some(ItemsView {
-                total: number(items.outputs.len().max(items.completed as usize + items.errors.len())),
+                total: number(
+                    items
+                        .outputs
+                        .len()
+                        .max(items.completed as usize + items.errors.len()),
+                ),
                 completed: items.completed,
                 failed: number(items.errors.len()),
                 in_progress: number(items.active.len()),

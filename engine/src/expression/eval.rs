@@ -253,7 +253,8 @@ where
             if let (true, Cow::Owned(built)) = (is_new, value) {
                 self.pay(node, |budget| charge_data(built, 0, budget))?;
             }
-            let steps_down = usize::from(source.field.is_some()) + usize::from(source.part.is_some());
+            let steps_down =
+                usize::from(source.field.is_some()) + usize::from(source.part.is_some());
             return Ok((Val::of(value), steps_down));
         }
         if let Some((_, whole)) = source.part {

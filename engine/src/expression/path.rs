@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{LENDING_ROOTS, Scope};
 use super::budget::{Budget, OverBudget};
 use super::error::part;
 use super::value::{Val, charge_data};
+use super::{LENDING_ROOTS, Scope};
 
 /// A root name and the way down from it.
 #[derive(Debug, Clone, PartialEq, Eq)]

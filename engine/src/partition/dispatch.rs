@@ -346,7 +346,9 @@ mod tests {
             turns.push((n, share, priority, turn));
         }
         for _ in 0..40 {
-            let next = dispatcher.next(number, HeldKinds::default()).expect("one waits");
+            let next = dispatcher
+                .next(number, HeldKinds::default())
+                .expect("one waits");
             turns.retain(|(n, ..)| *n != next.execution.as_uuid().as_u128());
             dispatcher.give_back(number);
         }

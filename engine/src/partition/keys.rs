@@ -153,10 +153,14 @@ mod tests {
         let mut keys = Keys::default();
         let begun = Timestamp::from_micros(1_000_000_000);
         for n in 0..=MAX_RATES {
-            keys.spend(&format!("k{n}"), rate, begun.plus(Duration::from_millis(n as u64)));
+            keys.spend(
+                &format!("k{n}"),
+                rate,
+                begun.plus(Duration::from_millis(n as u64)),
+            );
         }
         let kept = keys.rates(begun.plus(Duration::from_secs(60))).len();
-        assert!(kept <= MAX_RATES && kept >= MAX_RATES / 2, "{kept}");
+        assert!((MAX_RATES / 2..=MAX_RATES).contains(&kept), "{kept}");
         assert!(keys.allowed_at("k0", rate) <= begun, "forgotten");
         let last = format!("k{MAX_RATES}");
         assert!(keys.allowed_at(&last, rate) > begun, "kept");

@@ -62,18 +62,18 @@ impl PartitionState {
             self.wake_now(id);
             return;
         }
-        let idle_halt = live.execution.is_halted() && !self.wants_halt(live);
+        // It was mended already, and is to be woken at once.
+        let is_due = live.wake == Some(Timestamp::default());
+        let idle_halt = !is_due && live.execution.is_halted() && !self.wants_halt(live);
         let missing_turn = !live.execution.is_halted() && self.lacks_turn(id);
         let Some(live) = self.live.get(&id) else {
             return;
         };
         let wake = live.execution.next_wake();
         // None while its wake is being published.
-        let wrong_wake = live.wake.is_some_and(|at| {
-            // It was mended already, and is to be woken at once.
-            let at_once = at == Timestamp::default();
-            !(at_once || Some(at) == wake) || !self.wakes.contains(&(at, id))
-        });
+        let wrong_wake = live
+            .wake
+            .is_some_and(|at| !(is_due || Some(at) == wake) || !self.wakes.contains(&(at, id)));
         let missing_place = match (live.execution.queued(), live.execution.key()) {
             (Some(queued), Some(key)) => self.keys.get(key).is_none_or(|state| {
                 let place = (-live.execution.priority(), queued.ticket, id);
@@ -81,9 +81,9 @@ impl PartitionState {
             }),
             _ => false,
         };
-        let lost_wake = live.wake.is_none()
-            && wake.is_some_and(|at| at.plus(WAKE_PATIENCE) < self.last_at);
-        let free_key = self.is_first_of_free_key(id);
+        let lost_wake =
+            live.wake.is_none() && wake.is_some_and(|at| at.plus(WAKE_PATIENCE) < self.last_at);
+        let free_key = !is_due && self.is_first_of_free_key(id);
         if !(missing_turn || wrong_wake || missing_place || idle_halt || lost_wake || free_key) {
             return;
         }

@@ -1,5 +1,7 @@
 //! Pauses and holds: nothing new begins, nothing is lost, and everything goes on afterwards.
 
+use std::time::Duration;
+
 use afu9_engine::PartitionState;
 use afu9_schemas::ErrorClass;
 use afu9_schemas::message::{ControlAction, ControlOutcome, HoldScope, InputKind, Outcome};
@@ -69,8 +71,14 @@ fn a_wish_is_decided_when_it_first_comes_whatever_has_changed_when_it_comes_agai
         assert!(rig.state.holds().is_empty(), "nothing is held again");
 
         let refused = send(&mut rig, id, 1001, &ControlAction::Resume);
-        assert!(matches!(refused, ControlOutcome::Refused { .. }), "not paused");
-        assert_eq!(rig.control(id, ControlAction::Pause), ControlOutcome::Applied);
+        assert!(
+            matches!(refused, ControlOutcome::Refused { .. }),
+            "not paused"
+        );
+        assert_eq!(
+            rig.control(id, ControlAction::Pause),
+            ControlOutcome::Applied
+        );
         crash(&mut rig);
         let late = send(&mut rig, id, 1001, &ControlAction::Resume);
         assert!(
@@ -268,4 +276,79 @@ steps:
                 .all(|job| job.id.attempt == 1)
         );
     });
+}
+
+/// What a parent waits for does not run out of time while the parent is held.
+#[test]
+fn a_hold_gives_a_child_its_time_back() {
+    use afu9_schemas::message::{ChildResolved, ChildStart, InputKind, Parent};
+    with_and_without_a_crash(|crash| {
+        let mut rig = Rig::new(&[
+            "
+name: parent
+steps:
+  - { name: a, workflow: { name: two }, timeoutMs: 60000 }
+",
+            TWO,
+        ]);
+        let id = rig.start("parent", json!({}));
+        let InputKind::Start(mut start) = rig.submission("two", json!({})) else {
+            panic!("a submission is a start");
+        };
+        start.parent = Some(Parent {
+            execution: id,
+            step: 0,
+            item: None,
+            attempt: 1,
+            waits: true,
+            depth: 1,
+        });
+        let child = ChildStart {
+            execution: ExecutionId::derived("child"),
+            start: *start,
+        };
+        let found = ChildResolved {
+            step: 0,
+            item: None,
+            attempt: 1,
+            child: Ok(Box::new(child)),
+        };
+        rig.send(id, InputKind::ChildResolved(Box::new(found)));
+        hold(&mut rig, HoldScope::All);
+        crash(&mut rig);
+        rig.now = rig.now.plus(Duration::from_secs(120));
+        release(&mut rig, HoldScope::All);
+        let at = rig.state.next_wake().expect("it has a time");
+        let left = at.since(rig.now);
+        assert!(left > Duration::from_secs(50), "{left:?}");
+        assert_eq!(rig.status(id), ExecutionStatus::Running);
+    });
+}
+
+/// Cleaning up after a long pause has the time that cleaning up has.
+#[test]
+fn a_pause_does_not_prolong_the_time_for_cleaning_up() {
+    let mut rig = Rig::new(&["
+name: undo
+config: { cleanupTimeoutMs: 1000 }
+steps:
+  - { name: a, tool: test.noop, compensate: { tool: test.noop } }
+  - { name: b, tool: test.noop }
+"]);
+    let id = rig.start("undo", json!({}));
+    rig.done(json!({}));
+    assert_eq!(
+        rig.control(id, ControlAction::Pause),
+        ControlOutcome::Applied
+    );
+    rig.now = rig.now.plus(Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(
+        rig.control(id, ControlAction::Cancel),
+        ControlOutcome::Applied
+    );
+    assert_eq!(rig.job().step_name, "a.compensate");
+    let at = rig.state.next_wake().expect("it has a time");
+    assert!(at.since(rig.now) <= Duration::from_secs(1));
+    rig.wake();
+    assert_eq!(rig.status(id), ExecutionStatus::Cancelled);
 }

@@ -171,3 +171,66 @@ fn an_execution_whose_key_has_no_value_does_not_pass_by_the_limit() {
     let one = rig.start("single", json!({}));
     assert_eq!(rig.status(one), ExecutionStatus::Failed);
 }
+
+/// Events of one series are no conflict, whatever the workflow does about conflicts.
+#[test]
+fn the_last_of_a_series_runs_whatever_happens_on_conflicts() {
+    for on_conflict in ["queue", "cancel_newest", "cancel_running", "coalesce"] {
+        let source = format!(
+            "{{ name: quiet, debounce: {{ periodMs: 1000 }}, \
+             concurrency: {{ limit: 1, onConflict: {on_conflict} }}, \
+             steps: [{{ name: a, tool: test.noop }}] }}"
+        );
+        let mut rig = Rig::new(&[&source]);
+        let ids: Vec<_> = (0..3).map(|_| rig.start("quiet", json!({}))).collect();
+        rig.now = rig.now.plus(Duration::from_secs(2));
+        rig.wake();
+        rig.work();
+        let ends: Vec<_> = ids.iter().map(|id| rig.status(*id)).collect();
+        let expected = [
+            ExecutionStatus::Cancelled,
+            ExecutionStatus::Cancelled,
+            ExecutionStatus::Completed,
+        ];
+        assert_eq!(ends, expected, "{on_conflict}");
+    }
+}
+
+/// What has a higher priority goes first, and for all that takes nothing from the fair share of those
+/// that come late at a lower one.
+#[test]
+fn urgent_work_does_not_push_a_quiet_share_behind_a_long_list() {
+    let list = |name: &str, priority: i32| {
+        format!(
+            "{{ name: {name}, priority: {priority}, steps: [{{ name: each, forEach: \"${{range(input.n)}}\", \
+             maxParallel: 10000, tool: github.getIssue, params: {{ owner: o, repo: r, number: 1 }} }}] }}"
+        )
+    };
+    let sources = [list("batch", 0), list("urgent", 10), list("quiet", 0)];
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let mut rig = Rig::new(&sources);
+    rig.start("batch", json!({ "n": 3000 }));
+    rig.start("urgent", json!({ "n": 1000 }));
+    let answer = |rig: &mut Rig| {
+        let jobs = rig.jobs();
+        let answers = jobs
+            .iter()
+            .take(50)
+            .map(|job| crate::inputs::answer(job, afu9_schemas::message::Outcome::Done(json!({}))));
+        rig.send_all(answers.collect());
+    };
+    let urgent_is_left = |rig: &Rig| rig.jobs().iter().any(|job| job.workflow == "urgent");
+    while !urgent_is_left(&rig) {
+        answer(&mut rig);
+    }
+    while urgent_is_left(&rig) {
+        answer(&mut rig);
+    }
+    let quiet = rig.start("quiet", json!({ "n": 1 }));
+    let mut answers = 0;
+    while !rig.jobs().iter().any(|job| job.id.execution == quiet) {
+        answer(&mut rig);
+        answers += 50;
+        assert!(answers <= 200, "it waits for its turn behind the list");
+    }
+}

@@ -1,6 +1,7 @@
 //! The laws of the engine: its transition table cell by cell, its properties under every
 //! interleaving, and what its predecessor got wrong.
 
+mod bounds;
 mod checkpoints;
 mod choices;
 mod clocks;
@@ -14,6 +15,7 @@ mod interleaving;
 mod keys;
 #[path = "../shared/lawful.rs"]
 mod lawful;
+mod moves;
 mod predecessor;
 mod reopened;
 mod rig;

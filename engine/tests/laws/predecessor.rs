@@ -431,3 +431,33 @@ fn attempts_until_failure(rig: &mut Rig, name: &str) -> usize {
     assert_eq!(rig.status(id), ExecutionStatus::Failed);
     rig.view(id).steps[0].attempts.len()
 }
+
+/// A name that a step assigns stays readable when the step is undone, and when some items of it failed.
+#[test]
+fn an_assigned_output_is_found_after_an_undo_and_with_failed_items() {
+    let mut rig = Rig::new(&["
+name: undone
+steps:
+  - { name: a, tool: test.echo, params: { value: 7 }, assign: pr, compensate: { tool: test.noop } }
+  - { name: b, tool: test.noop, retry: { maxAttempts: 1 } }
+onFailure:
+  - { name: tell, tool: test.echo, params: { value: \"${pr.value}\" } }
+", "
+name: partly
+steps:
+  - { name: each, forEach: [1, 2], continueOnError: true, tool: test.echo, params: { value: \"${item}\" },
+      retry: { maxAttempts: 1 }, assign: all }
+  - { name: tell, tool: test.echo, params: { value: \"${all}\" } }
+"]);
+    rig.start("undone", json!({}));
+    rig.done(json!({ "value": 7 }));
+    rig.answer(&rig.job(), failure(ErrorClass::Permanent));
+    rig.done(json!({}));
+    assert_eq!(rig.job().params, json!({ "value": 7 }));
+    rig.work();
+    rig.start("partly", json!({}));
+    let jobs = rig.jobs();
+    rig.answer(&jobs[0], failure(ErrorClass::Permanent));
+    rig.answer(&jobs[1], Outcome::Done(json!(2)));
+    assert_eq!(rig.job().params, json!({ "value": [null, 2] }));
+}

@@ -184,3 +184,80 @@ steps:
     rig.work();
     assert_eq!(rig.status(id), ExecutionStatus::Completed);
 }
+
+/// A step that is tolerated and was stopped by the end of the execution's time is what failed it.
+#[test]
+fn a_tolerated_step_that_was_stopped_runs_again() {
+    let mut rig = Rig::new(&["
+name: tolerant
+config: { timeoutMs: 5000, continueOnError: true }
+steps:
+  - { name: a, tool: test.noop }
+"]);
+    let id = rig.start("tolerant", json!({}));
+    rig.now = rig.now.plus(Duration::from_secs(6));
+    rig.wake();
+    assert_eq!(rig.status(id), ExecutionStatus::Failed);
+    assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+    assert_eq!(rig.job().id.attempt, 2, "it runs again");
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+}
+
+/// An undo that was attempted may have happened, whatever came of the attempt.
+#[test]
+fn nothing_is_retried_on_top_of_an_undo_that_may_have_happened() {
+    let mut rig = Rig::new(&["
+name: undone
+config: { cleanupTimeoutMs: 1000 }
+steps:
+  - { name: a, tool: test.noop, compensate: { tool: test.noop, retry: { maxAttempts: 1 } } }
+  - { name: b, tool: test.noop, retry: { maxAttempts: 1 } }
+"]);
+    let id = rig.start("undone", json!({}));
+    rig.done(json!({}));
+    rig.answer(&rig.job(), failure(ErrorClass::Permanent));
+    assert_eq!(rig.job().step_name, "a.compensate");
+    rig.now = rig.now.plus(Duration::from_secs(2));
+    rig.wake();
+    assert_eq!(rig.status(id), ExecutionStatus::Failed);
+    let outcome = rig.control(id, retry());
+    assert!(
+        matches!(outcome, ControlOutcome::Refused { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn parameters_given_by_hand_are_checked_like_written_ones() {
+    let mut rig = Rig::new(&["
+name: told
+steps:
+  - { name: a, tool: test.echo, params: { value: 1 }, retry: { maxAttempts: 1 } }
+"]);
+    let id = rig.start("told", json!({}));
+    rig.answer(&rig.job(), failure(ErrorClass::Permanent));
+    for (params, why) in [
+        (json!({ "valeu": 2 }), "no parameter `valeu`"),
+        (json!({ "value": "x".repeat(600_000) }), "at most"),
+        (json!([1]), "as an object"),
+    ] {
+        let wish = ControlAction::Retry {
+            step: None,
+            params: Some(params),
+        };
+        match rig.control(id, wish) {
+            ControlOutcome::Refused { code, message } => {
+                assert_eq!(code, "retry.params");
+                assert!(message.contains(why), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let wish = ControlAction::Retry {
+        step: None,
+        params: Some(json!({ "value": 2 })),
+    };
+    assert_eq!(rig.control(id, wish), ControlOutcome::Applied);
+    assert_eq!(rig.job().params, json!({ "value": 2 }));
+}

@@ -317,3 +317,30 @@ fn ordinary_expressions_cost_little() {
         const { assert!(MAX_COST >= 1_000_000) };
     }
 }
+
+/// A sort whose budget runs out is over budget, wherever in the sort that is: the standard library's sort
+/// panics where the answers after that contradict those before.
+#[test]
+fn a_sort_that_runs_out_of_budget_is_an_error() {
+    let data = large();
+    for n in 0..40 {
+        let source = format!(
+            "range({}).sortBy(x, (x * 48271 + {n}) % 65521).size() + size(input)",
+            50_000 + n * 37
+        );
+        let error = within(&source, &data, MAX_COST).expect_err("too much");
+        assert!(matches!(error, EvalError::Cost { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_sort_is_stable_and_right() {
+    let data = large();
+    for length in [0_i64, 1, 2, 3, 7, 64, 1000] {
+        let source = format!("range({length}).sortBy(x, (x * 7919) % 31)");
+        let sorted = within(&source, &data, MAX_COST).expect("sorted");
+        let mut expected: Vec<i64> = (0..length).collect();
+        expected.sort_by_key(|x| (x * 7919) % 31);
+        assert_eq!(sorted, json!(expected), "{length}");
+    }
+}

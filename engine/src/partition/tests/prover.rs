@@ -1,6 +1,7 @@
 //! The indexes of a partition are broken by hand, one after the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use afu9_schemas::definition::ReadOptions;
 use afu9_schemas::message::{
@@ -228,4 +229,56 @@ fn a_round_looks_at_everything_once_however_small_its_parts() {
     assert_eq!(checked, 10);
     let ended: Vec<bool> = parts.iter().map(|proof| proof.round_ended).collect();
     assert_eq!(ended, [false, false, false, true]);
+}
+
+#[test]
+fn a_key_that_is_free_is_given_to_who_waits_for_it() {
+    let mut broken = Broken::new(
+        "{ name: w, concurrency: { limit: 1, onConflict: queue }, steps: [{ name: a, tool: test.noop }] }",
+    );
+    let holder = broken.start(1);
+    broken.start(2);
+    broken.nothing_is_missing();
+    let live = broken.state.take(holder).expect("live");
+    broken.state.keys.leave("k", holder, None);
+    broken.state.keep(live);
+    broken.is_mended();
+}
+
+#[test]
+fn a_halt_that_nobody_wishes_ends() {
+    let mut broken = Broken::new("{ name: w, steps: [{ name: a, sleep: { for: 1h } }] }");
+    let id = broken.start(1);
+    let mut live = broken.state.take(id).expect("live");
+    live.execution.halt(broken.now);
+    broken.state.keep(live);
+    let proof = broken.state.prove(100);
+    assert_eq!(proof.repaired, 1, "{proof:?}");
+    broken.finish();
+}
+
+#[test]
+fn a_wake_that_was_lost_on_its_way_is_armed_again() {
+    let mut broken = Broken::new("{ name: w, steps: [{ name: a, sleep: { for: 1s } }] }");
+    broken.start(1);
+    broken.now = broken.now.plus(Duration::from_secs(2));
+    assert_eq!(broken.state.take_due(broken.now, 10).len(), 1);
+    broken.nothing_is_missing();
+    broken.now = broken.now.plus(Duration::from_secs(100));
+    broken.start(2);
+    let proof = broken.state.prove(100);
+    assert_eq!(proof.repaired, 1, "{proof:?}");
+    broken.finish();
+}
+
+#[test]
+fn a_place_in_a_queue_that_nobody_has_is_given_back() {
+    let mut broken = Broken::new("{ name: w, steps: [{ name: a, tool: test.noop }] }");
+    let id = broken.start(1);
+    let live = &broken.state.live[&id];
+    let queue = live.execution.queue_of(0, &live.workflow).expect("a tool");
+    for _ in 0..5 {
+        broken.state.dispatcher.occupy(queue);
+    }
+    broken.is_mended();
 }
