@@ -40,10 +40,37 @@ pub struct Plan {
     pub token: Option<String>,
     /// Executions in all.
     pub workflows: usize,
-    /// Steps of each.
-    pub steps: usize,
+    /// What each of them does.
+    pub shape: Shape,
     /// How executions are started.
     pub pace: Pace,
+}
+
+/// What one execution does; nothing of it has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// This many steps, one after the other.
+    Steps(usize),
+    /// One step with this many items.
+    Items {
+        /// Items in all.
+        count: usize,
+        /// This many of them at a time.
+        parallel: usize,
+    },
+    /// A sleep of thirty days: it counts as soon as it is accepted, and stays.
+    Sleeping,
+}
+
+impl Shape {
+    /// Jobs of one execution.
+    pub fn jobs(self) -> usize {
+        match self {
+            Self::Steps(steps) => steps,
+            Self::Items { count, .. } => count,
+            Self::Sleeping => 0,
+        }
+    }
 }
 
 /// How executions are started.
@@ -83,7 +110,7 @@ struct Waiting {
 /// error.
 pub async fn run(plan: &Plan) -> Result<Report> {
     let api = Api::new(&plan.api_url, plan.token.as_deref())?;
-    let workflow = api.store_noop_workflow(plan.steps).await?;
+    let workflow = api.store_workflow(plan.shape).await?;
     let progress = std::sync::Arc::new(Progress::default());
     let stop = CancellationToken::new();
     let events =
@@ -115,7 +142,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
     let ended = progress.ended.load(Ordering::Relaxed);
     Ok(Report {
         workflows: plan.workflows,
-        steps: plan.steps,
+        shape: plan.shape,
         pace: plan.pace,
         submitted,
         refused,
@@ -157,6 +184,7 @@ fn start_all(
             std::sync::Arc::clone(&next),
         );
         let (workflow, pace, workflows) = (workflow.to_owned(), plan.pace, plan.workflows);
+        let sleeps = plan.shape == Shape::Sleeping;
         runs.spawn(async move {
             let mut outcomes = Vec::with_capacity(per_starter);
             loop {
@@ -172,11 +200,30 @@ fn start_all(
                         due
                     }
                 };
-                outcomes.push(run_one(&api, &workflow, &progress, due).await?);
+                let outcome = if sleeps {
+                    accepted(&api, &workflow, &progress, due).await?
+                } else {
+                    run_one(&api, &workflow, &progress, due).await?
+                };
+                outcomes.push(outcome);
             }
         });
     }
     runs
+}
+
+/// Starts an execution that is not waited for.
+async fn accepted(api: &Api, workflow: &str, progress: &Progress, due: Instant) -> Result<Outcome> {
+    Ok(match api.trigger(workflow).await? {
+        None => Outcome::Refused,
+        Some(_) => {
+            progress.ended.fetch_add(1, Ordering::Relaxed);
+            Outcome::Ended {
+                due,
+                at: Instant::now(),
+            }
+        }
+    })
 }
 
 async fn run_one(api: &Api, workflow: &str, progress: &Progress, due: Instant) -> Result<Outcome> {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use afu9_loadtest::load::{self, Pace, Plan};
+use afu9_loadtest::load::{self, Pace, Plan, Shape};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
@@ -15,6 +15,15 @@ pub(crate) struct Arguments {
     /// Steps of each; none of them has an effect.
     #[arg(long, default_value_t = 5)]
     steps: usize,
+    /// Instead of steps: one step with this many items.
+    #[arg(long, conflicts_with = "steps")]
+    items: Option<usize>,
+    /// Items of an execution in progress at a time.
+    #[arg(long, default_value_t = 1000, requires = "items")]
+    parallel: usize,
+    /// Instead of steps: each execution sleeps for thirty days, and counts once it is accepted.
+    #[arg(long, conflicts_with_all = ["steps", "items"])]
+    sleeping: bool,
     /// This many in progress at any time.
     #[arg(long, default_value_t = 100, conflicts_with = "rate")]
     concurrency: usize,
@@ -39,9 +48,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if arguments.workflows == 0 || arguments.workflows > MAX_WORKFLOWS {
         bail!("--workflows must be from 1 to {MAX_WORKFLOWS}");
     }
-    if arguments.steps == 0 || arguments.concurrency == 0 {
-        bail!("--steps and --concurrency must be at least 1");
+    if arguments.steps == 0 || arguments.items == Some(0) || arguments.parallel == 0 {
+        bail!("--steps, --items and --parallel must be at least 1");
     }
+    if arguments.concurrency == 0 {
+        bail!("--concurrency must be at least 1");
+    }
+    let shape = match arguments.items {
+        _ if arguments.sleeping => Shape::Sleeping,
+        Some(count) => Shape::Items {
+            count,
+            parallel: arguments.parallel,
+        },
+        None => Shape::Steps(arguments.steps),
+    };
     let pace = match arguments.rate {
         Some(rate) if rate > 0.0 && rate.is_finite() => Pace::Rate(rate),
         Some(_) => bail!("--rate must be above 0"),
@@ -51,7 +71,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         api_url: arguments.api_url,
         token: arguments.token,
         workflows: arguments.workflows,
-        steps: arguments.steps,
+        shape,
         pace,
     };
     let report = load::run(&plan).await?;

@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::Shape;
+
 /// Longer than the gateway takes to give up on an unacknowledged submission.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -35,12 +37,30 @@ impl Api {
         })
     }
 
-    /// Stores the workflow with `steps` steps without effect, and returns its name.
-    pub(super) async fn store_noop_workflow(&self, steps: usize) -> Result<String> {
-        let name = format!("load_noop_{steps}");
-        let steps: Vec<Value> = (1..=steps)
-            .map(|step| json!({ "name": format!("step_{step}"), "tool": "test.noop" }))
-            .collect();
+    /// Stores the workflow that does this, and returns its name.
+    pub(super) async fn store_workflow(&self, shape: Shape) -> Result<String> {
+        let (name, steps) = match shape {
+            Shape::Steps(steps) => (
+                format!("load_noop_{steps}"),
+                (1..=steps)
+                    .map(|step| json!({ "name": format!("step_{step}"), "tool": "test.noop" }))
+                    .collect(),
+            ),
+            Shape::Items { count, parallel } => (
+                format!("load_items_{count}_{parallel}"),
+                vec![json!({
+                    "name": "each",
+                    "forEach": format!("${{range({count})}}"),
+                    "maxParallel": parallel,
+                    "tool": "test.noop",
+                })],
+            ),
+            Shape::Sleeping => (
+                "load_sleeping".to_owned(),
+                vec![json!({ "name": "nap", "sleep": "30d" })],
+            ),
+        };
+        let steps: Vec<Value> = steps;
         let definition = json!({ "name": name, "steps": steps });
         let request = self
             .http

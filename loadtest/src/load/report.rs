@@ -6,14 +6,14 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::Pace;
 use super::processes::RoleUsage;
+use super::{Pace, Shape};
 
 /// The result of a load run.
 #[derive(Debug, Clone)]
 pub struct Report {
     pub(super) workflows: usize,
-    pub(super) steps: usize,
+    pub(super) shape: Shape,
     pub(super) pace: Pace,
     pub(super) submitted: usize,
     pub(super) refused: usize,
@@ -40,6 +40,11 @@ impl Report {
     pub fn workflows_per_s(&self) -> f64 {
         let completed = self.ended.saturating_sub(self.failed);
         completed as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Completed steps a second; items count as steps.
+    pub fn steps_per_s(&self) -> f64 {
+        self.workflows_per_s() * self.shape.jobs() as f64
     }
 
     /// Latency at a quantile, in milliseconds.
@@ -75,7 +80,7 @@ impl Report {
             .collect();
         json!({
             "workflows": self.workflows,
-            "steps": self.steps,
+            "steps": self.shape.jobs(),
             "submitted": self.submitted,
             "refused": self.refused,
             "completed": self.ended.saturating_sub(self.failed),
@@ -84,7 +89,7 @@ impl Report {
             "duplicates": self.duplicates,
             "elapsed_s": round(self.elapsed.as_secs_f64()),
             "workflows_per_s": round(self.workflows_per_s()),
-            "steps_per_s": round(self.workflows_per_s() * self.steps as f64),
+            "steps_per_s": round(self.steps_per_s()),
             "p50_ms": self.latency_ms(0.50),
             "p90_ms": self.latency_ms(0.90),
             "p99_ms": self.latency_ms(0.99),
@@ -101,18 +106,19 @@ impl fmt::Display for Report {
             Pace::Concurrency(concurrency) => format!("{concurrency} at a time"),
             Pace::Rate(rate) => format!("{rate} a second"),
         };
-        writeln!(
-            f,
-            "{} workflows of {} steps, {pace}",
-            self.workflows, self.steps
-        )?;
+        let each = match self.shape {
+            Shape::Steps(steps) => format!("of {steps} steps"),
+            Shape::Items { count, parallel } => format!("of {count} items, {parallel} in parallel"),
+            Shape::Sleeping => "that sleep".to_owned(),
+        };
+        writeln!(f, "{} workflows {each}, {pace}", self.workflows)?;
         writeln!(
             f,
             "completed  {} in {:.2} s: {:.0} workflows/s, {:.0} steps/s",
             self.ended.saturating_sub(self.failed),
             self.elapsed.as_secs_f64(),
             self.workflows_per_s(),
-            self.workflows_per_s() * self.steps as f64,
+            self.steps_per_s(),
         )?;
         writeln!(
             f,
