@@ -3,6 +3,7 @@
 //! A checkpoint is a floor and a list of segments. Each segment says what changed since the one
 //! before it; now and then one that holds everything replaces them all.
 
+use afu9_schemas::message::Input;
 use afu9_schemas::view::HoldView;
 use afu9_schemas::{ExecutionId, Lane, Timestamp, WorkerKind};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub struct Segment {
     /// What executions share, as it is now; the last segment that has it counts.
     #[serde(default)]
     pub shared: Option<Shared>,
+    /// Inputs that were decided to be sent and that the log had not taken, in their order; the last
+    /// segment that has them counts. The owner's, who fills them in and sends them.
+    #[serde(default)]
+    pub outgoing: Option<Vec<Input>>,
 }
 
 /// What the executions of a partition share. Whatever decides about the order in which they go on
@@ -53,5 +58,6 @@ impl Segment {
             && self.removed.is_empty()
             && self.tombstones.is_empty()
             && self.shared.is_none()
+            && self.outgoing.is_none()
     }
 }

@@ -88,7 +88,7 @@ impl Gateway {
         } = self;
         let drain = config.limits.drain;
         let in_memory = store.is_none();
-        let (log, writer) = LogWriter::start(broker.clone());
+        let (log, writer) = LogWriter::start_outside(broker.clone());
         let stop = shutdown.child_token();
         let app = Arc::new(App::new(config, broker, store, log, metrics, stop.clone()));
 

@@ -15,6 +15,7 @@ mod dead_letters;
 mod definitions;
 mod followers;
 mod lease;
+mod outbox;
 mod owner;
 mod schedule;
 mod stats;

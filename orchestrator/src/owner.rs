@@ -33,15 +33,16 @@ use crate::checkpointer::{Checkpointer, Outcome};
 use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES, STOP_AFTER};
 use crate::definitions::DefinitionCache;
 use crate::followers::Followers;
+use crate::outbox::Outbox;
 use crate::stats::{Stats, add};
 use crate::tick::Plan;
 
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// The same while a queue is full: it empties at the pace of its workers.
-const FULL_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const FULL_PAUSE: Duration = Duration::from_millis(250);
 
 /// How often a part of the executions is proven to wait for something that will come.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
@@ -111,6 +112,8 @@ pub(crate) struct Owner {
     checkpointer: Checkpointer,
     writing: Option<BoxFuture<'static, Outcome>>,
     waking: FuturesUnordered<BoxFuture<'static, Woken>>,
+    /// Inputs that ticks decided to send.
+    outbox: Outbox,
     /// Lookups of workflows that steps want to run, and what comes of them.
     resolving: FuturesUnordered<BoxFuture<'static, Resolved>>,
     /// Position of the last job published to each work queue.
@@ -144,7 +147,8 @@ impl Owner {
                     self.writing = None;
                     self.checkpoint_written(outcome)?;
                 }
-                batch = self.reader.next_batch(MAX_TICK_MESSAGES) => match batch {
+                Some(()) = self.outbox.next() => {}
+                batch = self.reader.next_batch(MAX_TICK_MESSAGES), if !self.outbox.is_full() => match batch {
                     Ok(batch) => {
                         if !self.tick(batch, &stop).await? {
                             return Ok(());
@@ -210,15 +214,11 @@ impl Owner {
         for wanted in plan.resolve {
             self.resolve(wanted);
         }
-        let writer = self.shared.writer.clone();
-        let publishing = async {
-            self.publish(plan.messages).await;
-            Self::submit(writer, inputs).await;
-        };
         tokio::select! {
-            () = publishing => {}
+            () = self.publish(plan.messages) => {}
             () = stop.cancelled() => return Ok(false),
         }
+        self.outbox.push(inputs);
         // Only now: what was answered with yes is on record.
         for (to, outcome) in plan.answers {
             if let Err(error) = self.shared.broker.publish_outcome(to, &outcome).await {

@@ -125,7 +125,7 @@ impl Worker {
         let slots = self.config.slots.unwrap_or(profile.default_slots).max(2);
         let in_flight = Arc::new(InFlight::new(slots));
         let cancels = self.broker.cancels().await?;
-        let (writer, writing) = LogWriter::start(self.broker.clone());
+        let (writer, writing) = LogWriter::start_outside(self.broker.clone());
         let abandon = CancellationToken::new();
         let shared = Shared {
             broker: self.broker.clone(),

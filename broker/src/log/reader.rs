@@ -211,6 +211,22 @@ impl Broker {
         Ok(stream.cached_info().state.messages)
     }
 
+    /// How many bytes the log holds, and how many it may.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub(super) async fn log_bytes(&self) -> Result<(u64, u64), RequestError> {
+        let stream = self
+            .jetstream
+            .get_stream(LOG)
+            .await
+            .map_err(|error| RequestError::new("looking up the input log", error))?;
+        let info = stream.cached_info();
+        // Without a bound there always is room.
+        let bound = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
+        Ok((info.state.bytes, bound))
+    }
+
     /// Drops the messages of `partition` up to and including `floor`. Only after a checkpoint that
     /// covers them is stored.
     ///

@@ -5,6 +5,7 @@
 //! durable mode one fsync) for hundreds of inputs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use afu9_schemas::artifact::json_size;
@@ -34,6 +35,14 @@ const CLOSE_AT_BYTES: usize = 256 * 1024;
 /// How long an unacknowledged message is repeated before its submitters are told. It carries one
 /// message id, so the server keeps one copy.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
+
+/// Whoever stands outside leaves this part of the log free: an eighth. Owners write into it what they
+/// have decided already, and would stand still if nothing of it could be stored.
+const HEADROOM_PART: u64 = 8;
+
+/// How old the knowledge may be of how full the log is. At full speed less than the headroom is written
+/// within it, if the log has its usual bound.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The answer to a submission: every input of it is stored, or none of them may be relied on.
 type Verdict = Result<(), Arc<PublishError>>;
@@ -66,14 +75,31 @@ impl WriterTask {
 }
 
 impl LogWriter {
-    /// Starts one writing task for each partition.
+    /// Starts one writing task for each partition. For owners, who may fill the log to its bound.
     pub fn start(broker: Broker) -> (Self, WriterTask) {
+        Self::start_with(broker, None)
+    }
+
+    /// The same for gateways and workers, who are told that the log is full while there still is room
+    /// for what owners have decided: without it a full log could not be worked off.
+    pub fn start_outside(broker: Broker) -> (Self, WriterTask) {
+        let headroom = Arc::new(Headroom::default());
+        Self::start_with(broker, Some(headroom))
+    }
+
+    fn start_with(broker: Broker, headroom: Option<Arc<Headroom>>) -> (Self, WriterTask) {
         let tracker = TaskTracker::new();
         let mut partitions = Vec::new();
         for partition in broker.partitions().all() {
             let (sender, receiver) = mpsc::channel(MAX_WAITING);
             partitions.push(sender);
-            tracker.spawn(write_partition(broker.clone(), partition, receiver));
+            let headroom = headroom.clone();
+            tracker.spawn(write_partition(
+                broker.clone(),
+                partition,
+                receiver,
+                headroom,
+            ));
         }
         tracker.close();
         (
@@ -120,6 +146,7 @@ async fn write_partition(
     broker: Broker,
     partition: Partition,
     mut submissions: mpsc::Receiver<Submission>,
+    headroom: Option<Arc<Headroom>>,
 ) {
     let subject = subject::log(partition);
     let writer = InstanceId::new();
@@ -153,9 +180,16 @@ async fn write_partition(
         }
         number += 1;
         let id = format!("{writer}.{partition}.{number}");
-        let verdict = write(&broker, &subject, id, &InputEnvelope { inputs })
-            .await
-            .map_err(Arc::new);
+        let envelope = InputEnvelope { inputs };
+        let written = match &headroom {
+            Some(headroom) => {
+                headroom
+                    .write(&broker, write(&broker, &subject, id, &envelope), &subject)
+                    .await
+            }
+            None => write(&broker, &subject, id, &envelope).await,
+        };
+        let verdict = written.map_err(Arc::new);
         for answer in answers {
             // Nobody waits any more when a request was abandoned; the input is stored all the same.
             let _abandoned = answer.send(verdict.clone());
@@ -174,29 +208,75 @@ fn push(
 
 /// Roughly how many bytes a submission takes.
 fn weight(submission: &Submission) -> usize {
-    submission
-        .inputs
-        .iter()
-        .map(|input| {
-            200 + match &input.kind {
-                InputKind::Start(start) => start_weight(start),
-                InputKind::JobResult(result) => match &result.outcome {
-                    Outcome::Done(output) => json_size(output),
-                    Outcome::Failed { error, .. } => {
-                        error.message.len() + error.chain.iter().map(String::len).sum::<usize>()
-                    }
-                },
-                InputKind::Cancel(cancel) => cancel.reason.as_ref().map_or(0, String::len),
-                InputKind::Wake { .. } => 0,
-                InputKind::Control(control) => control_weight(control),
-                InputKind::ChildResolved(found) => found
-                    .child
-                    .as_ref()
-                    .map_or(0, |child| json_size(&child.start.input) + 400),
-                InputKind::ChildEnded(ended) => ended.output.as_ref().map_or(0, json_size) + 200,
+    submission.inputs.iter().map(input_bytes).sum()
+}
+
+/// Roughly how many bytes an input takes in the log.
+pub fn input_bytes(input: &Input) -> usize {
+    200 + match &input.kind {
+        InputKind::Start(start) => start_weight(start),
+        InputKind::JobResult(result) => match &result.outcome {
+            Outcome::Done(output) => json_size(output),
+            Outcome::Failed { error, .. } => {
+                error.message.len() + error.chain.iter().map(String::len).sum::<usize>()
             }
-        })
-        .sum()
+        },
+        InputKind::Cancel(cancel) => cancel.reason.as_ref().map_or(0, String::len),
+        InputKind::Wake { .. } => 0,
+        InputKind::Control(control) => control_weight(control),
+        InputKind::ChildResolved(found) => found
+            .child
+            .as_ref()
+            .map_or(0, |child| json_size(&child.start.input) + 400),
+        InputKind::ChildEnded(ended) => ended.output.as_ref().map_or(0, json_size) + 200,
+    }
+}
+
+/// What is known of the room in the log, shared by the writing tasks of a process.
+#[derive(Debug, Default)]
+struct Headroom {
+    /// No more than the headroom was left at the last look.
+    tight: AtomicBool,
+    looked: tokio::sync::Mutex<Option<tokio::time::Instant>>,
+}
+
+impl Headroom {
+    /// Writes, unless too little was left at the last look; looks again beside it, so that an idle
+    /// system waits for nothing more.
+    async fn write(
+        &self,
+        broker: &Broker,
+        writing: impl Future<Output = Result<(), PublishError>>,
+        subject: &str,
+    ) -> Result<(), PublishError> {
+        if self.tight.load(Ordering::Relaxed) {
+            self.look(broker).await;
+            if self.tight.load(Ordering::Relaxed) {
+                let subject = subject.to_owned();
+                return Err(PublishError::Full { subject });
+            }
+        }
+        tokio::join!(writing, self.look(broker)).0
+    }
+
+    /// Asks how full the log is, if nobody has lately. A server that does not answer decides itself what
+    /// it refuses.
+    async fn look(&self, broker: &Broker) {
+        let Ok(mut looked) = self.looked.try_lock() else {
+            return;
+        };
+        if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        let tight = match broker.log_bytes().await {
+            Ok((held, bound)) => held > bound - bound / HEADROOM_PART,
+            Err(_) => false,
+        };
+        if self.tight.swap(tight, Ordering::Relaxed) != tight {
+            tracing::warn!(tight, "room in the input log");
+        }
+        *looked = Some(tokio::time::Instant::now());
+    }
 }
 
 fn start_weight(start: &Start) -> usize {

@@ -5,6 +5,7 @@ mod children;
 mod docs;
 mod items;
 mod keys;
+mod queues;
 mod schedules;
 mod wishes;
 mod world;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use afu9_broker::config::Limits;
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Auth, Broker, Config, Durability, Replicas};
 use afu9_engine::Workflow;
@@ -48,7 +49,7 @@ const SUBMITTED_AT_ONCE: usize = 256;
 
 pub(crate) struct World {
     nats: ServerFixture,
-    durability: Durability,
+    shape: Shape,
     broker: Broker,
     writer: LogWriter,
     /// What was applied, compiled.
@@ -56,6 +57,24 @@ pub(crate) struct World {
     record: Record,
     tracker: TaskTracker,
     end: CancellationToken,
+}
+
+/// What a world is like.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(crate) durability: Durability,
+    pub(crate) kinds: Vec<&'static str>,
+    pub(crate) limits: Limits,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Fast,
+            kinds: vec!["test", "github"],
+            limits: Limits::default(),
+        }
+    }
 }
 
 pub(crate) struct Role {
@@ -90,6 +109,15 @@ impl World {
     }
 
     pub(crate) async fn start_with(durability: Durability) -> Result<Self> {
+        Self::start_as(Shape {
+            durability,
+            ..Shape::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn start_as(shape: Shape) -> Result<Self> {
+        let durability = shape.durability;
         // Shown when a test fails, or with --nocapture; RUST_LOG chooses what.
         let _already_set = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -102,7 +130,7 @@ impl World {
             })
         })
         .await??;
-        let mut broker = Broker::connect(config(&nats.url, durability)).await?;
+        let mut broker = Broker::connect(config(&nats.url, &shape)).await?;
         broker.ensure_topology().await?;
         let (writer, _writing) = LogWriter::start(broker.clone());
         let record = Record::default();
@@ -117,7 +145,7 @@ impl World {
         ));
         Ok(Self {
             nats,
-            durability,
+            shape,
             broker,
             writer,
             workflows: Mutex::default(),
@@ -133,11 +161,11 @@ impl World {
 
     pub(crate) fn orchestrator(&self) -> Role {
         let stop = CancellationToken::new();
-        let (url, durability) = (self.nats.url.clone(), self.durability);
+        let (url, shape) = (self.nats.url.clone(), self.shape.clone());
         let stopped = stop.clone();
         let (sender, receiver) = std::sync::mpsc::channel();
         let task = self.tracker.spawn(async move {
-            let mut broker = Broker::connect(config(&url, durability)).await?;
+            let mut broker = Broker::connect(config(&url, &shape)).await?;
             broker.ensure_topology().await?;
             let orchestrator = Orchestrator::new(broker, afu9_orchestrator::Config::default());
             sender.send(orchestrator.stats())?;
@@ -156,9 +184,9 @@ impl World {
     /// A worker with these tools.
     pub(crate) fn worker_with(&self, toolbox: Toolbox) -> Role {
         let stop = CancellationToken::new();
-        let (url, durability, stopped) = (self.nats.url.clone(), self.durability, stop.clone());
+        let (url, shape, stopped) = (self.nats.url.clone(), self.shape.clone(), stop.clone());
         let task = self.tracker.spawn(async move {
-            let broker = Broker::connect(config(&url, durability)).await?;
+            let broker = Broker::connect(config(&url, &shape)).await?;
             let config = runtime::Config {
                 worker: WorkerId::new("test-1")?,
                 host: "here".to_owned(),
@@ -304,18 +332,20 @@ impl Drop for World {
     }
 }
 
-fn config(url: &str, durability: Durability) -> Config {
+fn config(url: &str, shape: &Shape) -> Config {
     Config {
         url: url.to_owned(),
         auth: Auth::None,
         ca_file: None,
         name: "test".to_owned(),
         replicas: Replicas::One,
-        durability,
+        durability: shape.durability,
         partitions: PartitionCount::new(4).expect("in range"),
-        kinds: ["test", "github"]
-            .map(|kind| WorkerKind::new(kind).expect("valid"))
-            .to_vec(),
-        limits: afu9_broker::config::Limits::default(),
+        kinds: shape
+            .kinds
+            .iter()
+            .map(|kind| WorkerKind::new(*kind).expect("valid"))
+            .collect(),
+        limits: shape.limits,
     }
 }

@@ -123,6 +123,7 @@ impl PartitionState {
             removed: std::mem::take(&mut self.removed),
             tombstones: std::mem::take(&mut self.new_tombstones),
             shared,
+            outgoing: None,
         }
     }
 
@@ -163,6 +164,7 @@ impl PartitionState {
             removed: std::mem::take(&mut self.removed),
             tombstones: self.recent.tombstones().collect(),
             shared: Some(self.shared()),
+            outgoing: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use afu9_broker::history::history_message;
-use afu9_engine::workflow;
+use afu9_engine::workflow::{self, Compiled};
 use afu9_schemas::definition::{self, Diagnostic, ReadOptions};
 use afu9_schemas::message::{DefinitionRecord, HistoryBatch, HistoryEvent, HistoryKind};
 use axum::Json;
@@ -11,9 +11,10 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::auth::{Admin, Allowed};
+use super::start::test_tools;
 use super::validate_workflow::mistakes_json;
 use super::{body, computed};
 use crate::app::{App, now};
@@ -29,7 +30,7 @@ pub(super) async fn put(
     let source = body::definition(&app, &headers, body).await?;
     let path_name = name.clone();
     let compiled = computed(move || compile(&source, &path_name)).await?;
-    let value = compiled.map_err(|mistakes| {
+    let compiled = compiled.map_err(|mistakes| {
         Problem::new(
             Kind::InvalidDefinition,
             format!("the definition has {} mistake(s)", mistakes.len()),
@@ -37,6 +38,10 @@ pub(super) async fn put(
         )
         .with("errors", mistakes_json(&mistakes))
     })?;
+    if !app.config.allow_test_kind && !compiled.workflow.is_for_production() {
+        return Err(test_tools(&name));
+    }
+    let value = compiled.value;
     let store = app
         .definitions
         .store()
@@ -63,8 +68,8 @@ pub(super) async fn put(
     Ok((status, Json(body)).into_response())
 }
 
-/// The definition's JSON, if it is valid in every respect and fits the path.
-fn compile(source: &str, name: &str) -> Result<Value, Vec<Diagnostic>> {
+/// The definition, if it is valid in every respect and fits the path.
+fn compile(source: &str, name: &str) -> Result<Compiled, Vec<Diagnostic>> {
     let options = ReadOptions { name: Some(name) };
     let compiled = workflow::compile(source, options);
     // Only a definition that can be read has a name to compare.
@@ -82,7 +87,7 @@ fn compile(source: &str, name: &str) -> Result<Value, Vec<Diagnostic>> {
         });
     }
     match compiled {
-        Ok(compiled) if mistakes.is_empty() => Ok(compiled.value),
+        Ok(compiled) if mistakes.is_empty() => Ok(compiled),
         Ok(_) => Err(mistakes),
         Err(found) => {
             mistakes.extend(found);
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn the_name_must_be_that_of_the_path() {
         let nameless = "steps:\n  - name: a\n    tool: test.noop\n";
-        assert_eq!(compile(nameless, "w").expect("valid")["name"], "w");
+        assert_eq!(compile(nameless, "w").expect("valid").value["name"], "w");
         let named = format!("{nameless}name: other\n");
         let mistakes = compile(&named, "w").expect_err("another name");
         assert_eq!(

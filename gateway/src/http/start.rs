@@ -89,17 +89,21 @@ pub(super) fn runnable<'a>(app: &App, known: &'a Known) -> Result<&'a Arc<Workfl
     known
         .runnable(app.config.allow_test_kind)
         .map_err(|why| match why {
-            NotRunnable::TestTools => Problem::new(
-                Kind::TestTools,
-                format!("the workflow `{name}` uses tools of the test kind"),
-                "use other tools, or allow the test kind in the configuration of a test system",
-            ),
+            NotRunnable::TestTools => test_tools(name),
             NotRunnable::Unreadable => Problem::new(
                 Kind::WorkflowUnreadable,
                 format!("this version of the gateway cannot read the workflow `{name}`"),
                 "upgrade the gateway to the version with which the workflow was applied",
             ),
         })
+}
+
+pub(super) fn test_tools(name: &str) -> Problem {
+    Problem::new(
+        Kind::TestTools,
+        format!("the workflow `{name}` uses tools of the test kind"),
+        "use other tools, or allow the test kind in the configuration of a test system",
+    )
 }
 
 /// Fills in what the definition says about a submission; see [`submit::prepare`].

@@ -205,6 +205,10 @@ async fn what_cannot_be_started_is_refused() {
     let production = world.gateway(production).await;
     let refused = production.post(TRIGGER, &json!({})).await;
     refused.expect_problem(403, "workflow.test_tools", "POLICY");
+    let refused = production
+        .put("other", &ECHO.replace("echo\n", "other\n"))
+        .await;
+    refused.expect_problem(403, "workflow.test_tools", "POLICY");
     assert_eq!(world.starts().await.len(), 0);
     gateway.stop().await;
     production.stop().await;

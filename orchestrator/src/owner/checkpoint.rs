@@ -9,15 +9,17 @@ use crate::stats::add;
 
 impl Owner {
     pub(super) fn begin_checkpoint(&mut self) {
-        if !self.state.is_dirty() && self.state.floor() == self.checkpointer.head.floor {
+        let nothing_new = !self.state.is_dirty() && !self.outbox.wants_saving();
+        if nothing_new && self.state.floor() == self.checkpointer.head.floor {
             return;
         }
         let full = self.checkpointer.wants_full();
-        let segment = if full {
+        let mut segment = if full {
             self.state.take_full()
         } else {
             self.state.take_delta()
         };
+        segment.outgoing = self.outbox.save(full);
         let floor = self.state.floor();
         let work = self.work_seen();
         self.writing = Some(self.checkpointer.write(segment, full, floor, work));
@@ -44,6 +46,7 @@ impl Owner {
                 let error = afu9_broker::error::chain(&*error);
                 tracing::warn!(partition = %self.partition, error, "checkpoint not written");
                 self.state.put_back(delta);
+                self.outbox.not_saved();
                 Ok(())
             }
         }

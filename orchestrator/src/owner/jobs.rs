@@ -39,6 +39,10 @@ impl Owner {
         }
         let mut lost = Vec::new();
         for WorkSeen { kind, sequence } in seen {
+            // It was turned off.
+            if !broker.config().kinds.contains(kind) {
+                continue;
+            }
             loop {
                 match broker.work_mark(kind).await {
                     Ok(mark) if mark.last_sequence < *sequence => lost.push(kind.clone()),
@@ -73,6 +77,19 @@ impl Owner {
             self.publish_jobs_again(jobs).await?;
         }
         Ok(())
+    }
+
+    /// A worker kind may have been turned off since its jobs were published.
+    pub(super) async fn refuse_jobs_without_queue(&mut self) -> Result<(), OwnerError> {
+        let jobs: Vec<_> = self
+            .state
+            .outstanding_jobs()
+            .filter(|job| !self.has_queue(job.tool.kind()))
+            .collect();
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.publish_jobs_again(jobs).await
     }
 
     /// Publishes jobs again. Those that were not lost are dropped by their id, or their second result

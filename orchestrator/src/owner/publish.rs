@@ -1,11 +1,8 @@
 //! Publishing what a tick decided: nothing goes on before the server has it.
 
 use afu9_broker::PublishError;
-use afu9_broker::log::LogWriter;
 use afu9_schemas::error::{ErrorClass, StepError};
-use afu9_schemas::message::Input;
 use afu9_schemas::{JobId, WorkerKind};
-use futures::future::join_all;
 
 use super::{FULL_PAUSE, Owner, PAUSE, failed};
 use crate::stats::add;
@@ -14,7 +11,8 @@ use crate::tick::{About, Planned};
 impl Owner {
     /// Publishes everything, again and again until the server has it. A full work queue slows the
     /// partition down, it never loses a job.
-    pub(super) async fn publish(&mut self, mut messages: Vec<Planned>) {
+    pub(super) async fn publish(&mut self, messages: Vec<Planned>) {
+        let mut messages = self.refuse_without_queue(messages);
         while !messages.is_empty() {
             let outgoing = messages
                 .iter()
@@ -49,7 +47,7 @@ impl Owner {
                         }
                         again.push(planned);
                     }
-                    (Err(error), About::Jobs { jobs, .. }) => self.refused(jobs.clone(), &error),
+                    (Err(error), About::Jobs { jobs, .. }) => self.refused(jobs, &error),
                     (Err(error), _) => {
                         let error = afu9_broker::error::chain(&error);
                         tracing::error!(partition = %self.partition, error, "message refused");
@@ -71,51 +69,43 @@ impl Owner {
     }
 
     /// The server will never take these jobs: their attempts fail.
-    fn refused(&mut self, jobs: Vec<JobId>, error: &PublishError) {
+    fn refused(&mut self, jobs: &[JobId], error: &PublishError) {
         let why = StepError::new(
             ErrorClass::Permanent,
             "job.refused",
-            "the job cannot be queued: it is too large, or its worker kind has no queue",
+            "the job cannot be queued: it is too large for a message",
         )
         .with_causes_of(error);
-        let inputs: Vec<Input> = jobs
-            .into_iter()
-            .map(|job| failed(job, why.clone()))
-            .collect();
-        let (writer, partition) = (self.shared.writer.clone(), self.partition);
-        self.waking.push(Box::pin(async move {
-            loop {
-                match writer.submit_to(partition, inputs.clone()).await {
-                    Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
-                    verdict => return (Vec::new(), verdict),
-                }
-            }
-        }));
+        self.fail_jobs(jobs, &why);
     }
 
-    /// Writes inputs into the logs of the executions they are for, again and again until the server
-    /// has them. Those that it will never take are told of and dropped: their execution waits for its
-    /// deadline.
-    pub(super) async fn submit(writer: LogWriter, inputs: Vec<Input>) {
-        let writer = &writer;
-        let writing = inputs.into_iter().map(|input| async move {
-            let execution = input.execution;
-            loop {
-                match writer.submit(input.clone()).await {
-                    Ok(()) => return,
-                    Err(error) if error.is_retryable() => {
-                        tracing::debug!(%execution, %error, "input not stored, trying again");
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    Err(error) => {
-                        let error = afu9_broker::error::chain(&*error);
-                        tracing::error!(%execution, error, "input refused");
-                        return;
-                    }
+    /// Takes out the jobs whose worker kind has no queue here: nobody would ever work on them.
+    fn refuse_without_queue(&mut self, messages: Vec<Planned>) -> Vec<Planned> {
+        let mut kept = Vec::new();
+        for planned in messages {
+            match &planned.about {
+                About::Jobs { kind, jobs } if !self.has_queue(kind) => {
+                    tracing::warn!(partition = %self.partition, %kind, jobs = jobs.len(), "kind is off");
+                    let message = format!(
+                        "the worker kind `{kind}` is off: no work queue is configured for it; turn it \
+                         on in every process, or use other tools"
+                    );
+                    let why = StepError::new(ErrorClass::Permanent, "job.no_queue", message);
+                    self.fail_jobs(jobs, &why);
                 }
+                _ => kept.push(planned),
             }
-        });
-        join_all(writing).await;
+        }
+        kept
+    }
+
+    pub(super) fn has_queue(&self, kind: &WorkerKind) -> bool {
+        self.shared.broker.config().kinds.contains(kind)
+    }
+
+    fn fail_jobs(&mut self, jobs: &[JobId], why: &StepError) {
+        let inputs = jobs.iter().map(|job| failed(*job, why.clone()));
+        self.outbox.push(inputs.collect());
     }
 }
 

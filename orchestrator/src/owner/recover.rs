@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Owner, OwnerError, Shared};
 use crate::checkpointer::Checkpointer;
+use crate::outbox::Outbox;
 
 impl Owner {
     /// Loads `partition`. The inputs above the checkpoint's floor are folded by the loop, like any
@@ -49,6 +50,7 @@ impl Owner {
             tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
         }
         let floor = head.floor;
+        let left = segments.iter().rev().find_map(|s| s.outgoing.clone());
         let (state, definitions) = restore(&shared, partition, floor, segments).await;
         let server = shared.broker.server_id();
         let seen = head.work.clone();
@@ -58,7 +60,13 @@ impl Owner {
             .iter()
             .map(|seen| (seen.kind.clone(), seen.sequence))
             .collect();
+        let outbox = Outbox::new(
+            shared.writer.clone(),
+            shared.broker.partitions(),
+            left.unwrap_or_default(),
+        );
         let mut owner = Self {
+            outbox,
             reader: LogReader::new(shared.broker.clone(), partition, floor),
             checkpointer: Checkpointer::new(
                 shared.broker.clone(),
@@ -87,6 +95,7 @@ impl Owner {
         tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
         let lost = Self::lost_kinds(&owner.shared.broker, &seen, restarted).await;
         owner.repeat_jobs(&lost).await?;
+        owner.refuse_jobs_without_queue().await?;
         owner.repeat_resolutions();
         Ok(owner)
     }
