@@ -93,6 +93,7 @@ impl Rig {
                     by: "scale".to_owned(),
                     delivery: None,
                     depth: 0,
+                    initiator: None,
                 },
                 lane: Lane::Bulk,
                 traceparent: None,

@@ -322,7 +322,9 @@ impl<'a> Replay<'a> {
             .cloned()
             .chain((0..).map(|n| format!("replay {n}")))
             .find(|by| {
-                decided.iter().all(|view| view.by != *by) && *by != self.record.start.trigger.by
+                let trigger = &self.record.start.trigger;
+                let started = *by == trigger.by || by == trigger.initiator();
+                decided.iter().all(|view| view.by != *by) && !started
             })?;
         let decision = match recorded.map(|recorded| recorded.status) {
             Some(StepStatus::Completed | StepStatus::Compensated) => Decision::Approve,
@@ -477,6 +479,7 @@ mod tests {
                     by: "test".to_owned(),
                     delivery: None,
                     depth: 0,
+                    initiator: None,
                 },
                 lane: Lane::Bulk,
                 traceparent: None,

@@ -165,6 +165,7 @@ mod tests {
                 by: "t".to_owned(),
                 delivery: None,
                 depth: 0,
+                initiator: None,
             },
             traceparent: None,
             key: Some("w:k".to_owned()),

@@ -143,6 +143,7 @@ fn execution(workflow: &WorkflowRef) -> Vec<HistoryEvent> {
             by: "write-rate".to_owned(),
             delivery: None,
             depth: 0,
+            initiator: None,
         },
         traceparent: None,
         key: None,

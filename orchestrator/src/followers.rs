@@ -99,6 +99,7 @@ impl Followers {
                 by: format!("execution {}", ended.execution),
                 delivery: None,
                 depth: ended.depth + 1,
+                initiator: Some(ended.initiator.clone()),
             },
             lane: Lane::Bulk,
             traceparent: None,

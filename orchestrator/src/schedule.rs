@@ -175,6 +175,7 @@ impl Scheduler {
                 by: format!("schedule {} {}", written.cron, written.timezone),
                 delivery: None,
                 depth: 0,
+                initiator: None,
             },
             lane: Lane::Bulk,
             traceparent: None,

@@ -112,6 +112,7 @@ fn record(shown: &Value) -> anyhow::Result<Record> {
                 by: text("triggeredBy"),
                 delivery: None,
                 depth: 0,
+                initiator: None,
             },
             lane: Lane::Bulk,
             traceparent: None,

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use afu9_schemas::ExecutionId;
-use afu9_schemas::message::{ControlAction, ControlOutcome, HistoryKind, InputKind, TriggerKind};
+use afu9_schemas::definition::Decision;
+use afu9_schemas::message::{
+    Control, ControlAction, ControlOutcome, HistoryKind, InputKind, TriggerKind,
+};
 use afu9_schemas::view::{Cause, ExecutionStatus};
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -122,6 +125,63 @@ async fn a_cancelled_execution_takes_its_children_with_it() -> Result<()> {
     worker.stop().await?;
     orchestrator.stop().await?;
     Ok(())
+}
+
+/// Whoever started an execution has started what it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_approves_their_own_through_another_workflow() -> Result<()> {
+    const RELEASE: &str = r#"
+name: release
+on: [{ workflow: { name: ask } }]
+steps:
+  - { name: agree, approval: { selfApproval: false } }
+"#;
+    let world = World::start().await?;
+    world.apply(RELEASE).await?;
+    let ask = world
+        .apply("name: ask\nsteps:\n  - { name: below, workflow: { name: release, wait: false } }\n")
+        .await?;
+    let orchestrator = world.orchestrator();
+    world.start_one(&ask, json!({})).await?;
+    let started = |kind: TriggerKind| {
+        world.events_as(move |event| match &event.kind {
+            HistoryKind::ExecutionStarted(started) if started.trigger.kind == kind => {
+                event.execution
+            }
+            _ => None,
+        })
+    };
+    world.wait_until_ended(1).await?;
+    for kind in [TriggerKind::Child, TriggerKind::Workflow] {
+        let id = loop {
+            match started(kind).first() {
+                Some(id) => break *id,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        world
+            .cause(id, "waiting for people", |cause| {
+                matches!(cause, Cause::Approval { .. })
+            })
+            .await?;
+        let approve = |by: &str| Control {
+            by: by.to_owned(),
+            ..wish(ControlAction::Decide {
+                step: "agree".to_owned(),
+                decision: Decision::Approve,
+            })
+        };
+        let own = world.send(id, approve("test")).await?;
+        assert!(
+            matches!(&own, ControlOutcome::Refused { code, .. } if code == "approval.self"),
+            "{kind:?}: {own:?}"
+        );
+        assert_eq!(
+            world.send(id, approve("other")).await?,
+            ControlOutcome::Applied
+        );
+    }
+    orchestrator.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

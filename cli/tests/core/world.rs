@@ -244,6 +244,7 @@ impl World {
                 by: "test".to_owned(),
                 delivery: None,
                 depth: 0,
+                initiator: None,
             },
             lane: Lane::Bulk,
             traceparent: None,

@@ -96,6 +96,7 @@ impl Execution {
             item,
             attempt: unit.attempt(),
             depth: self.chain() + 1,
+            initiator: self.trigger.initiator().to_owned(),
             workflow: workflow.clone(),
             version: *version,
             input: unit.params.clone().unwrap_or_default(),

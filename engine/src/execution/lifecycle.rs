@@ -345,6 +345,7 @@ impl Execution {
         Ended {
             execution: self.id,
             workflow: self.workflow.name.clone(),
+            initiator: self.trigger.initiator().to_owned(),
             status: self.status,
             input: self.input.clone(),
             output: self.output.clone(),

@@ -50,6 +50,8 @@ pub struct ResolveChild {
     pub attempt: u32,
     /// How many executions stand above the one to start.
     pub depth: u32,
+    /// Who began it all.
+    pub initiator: String,
     /// The workflow's name.
     pub workflow: String,
     /// Its version; the newest where it is absent.
@@ -75,6 +77,8 @@ pub struct Ended {
     pub execution: ExecutionId,
     /// Its workflow.
     pub workflow: String,
+    /// Who began it all.
+    pub initiator: String,
     /// How it ended.
     pub status: ExecutionStatus,
     /// Its input.

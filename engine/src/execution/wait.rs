@@ -151,7 +151,9 @@ impl Execution {
                 format!("`{}` is not among the approvers of `{name}`", control.by),
             );
         }
-        if !rule.self_approval && control.by == self.trigger.by {
+        // A name that was only given counts as well: it may be that of the person behind a program.
+        let starters = [self.trigger.initiator(), self.trigger.by.as_str()];
+        if !rule.self_approval && starters.contains(&control.by.as_str()) {
             return ControlOutcome::refused(
                 "approval.self",
                 format!("who started the execution cannot decide `{name}`"),

@@ -20,4 +20,5 @@ mod predecessor;
 mod reopened;
 mod rig;
 mod run;
+mod starters;
 mod transitions;

@@ -48,6 +48,7 @@ pub(crate) fn submission(workflow: &Workflow, reference: &WorkflowRef, input: Va
             by: STARTER.to_owned(),
             delivery: None,
             depth: 0,
+            initiator: None,
         },
         lane: Lane::Bulk,
         traceparent: None,

@@ -523,6 +523,7 @@ fn child_of(world: &World, question: &ResolveChild) -> ChildStart {
         start: Start {
             trigger: Trigger {
                 kind: TriggerKind::Child,
+                initiator: Some(question.initiator.clone()),
                 ..start.trigger.clone()
             },
             lane: question.lane,

@@ -135,6 +135,7 @@ async fn prepared(
             by: caller.name.clone(),
             delivery: None,
             depth: 0,
+            initiator: None,
         },
         lane: Lane::Bulk,
         traceparent: traceparent::of(headers),

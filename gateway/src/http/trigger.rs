@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use afu9_engine::Workflow;
-use afu9_engine::workflow::NodeAction;
 use afu9_schemas::Lane;
 use afu9_schemas::definition;
 use afu9_schemas::message::{Start, Trigger, TriggerKind};
@@ -37,8 +35,8 @@ struct Request {
     /// 0 is the definition's.
     #[serde(default)]
     priority: i32,
-    /// On whose behalf. Where a step is for others to decide than who started the execution, the
-    /// name of the token counts.
+    /// On whose behalf. Where a step is for others to decide than who started the execution, neither
+    /// this one nor the token may.
     #[serde(default)]
     triggered_by: Option<String>,
 }
@@ -94,11 +92,7 @@ async fn carry_out(
     let known = start::enabled(app, name).await?;
     let workflow = start::runnable(app, &known)?;
     // Whoever may not decide what they start must not become somebody else by saying so.
-    let by = if forbids_own_decisions(workflow) {
-        caller.to_owned()
-    } else {
-        by
-    };
+    let initiator = (by != caller).then(|| caller.to_owned());
     let mut start = Start {
         workflow: known.record.workflow.clone(),
         input: request.input,
@@ -108,6 +102,7 @@ async fn carry_out(
             by,
             delivery: None,
             depth: 0,
+            initiator,
         },
         lane: request.lane,
         traceparent: traceparent::of(headers),
@@ -123,13 +118,6 @@ async fn carry_out(
     });
     start::prepare(workflow, &mut start)?;
     start::submit(app, submission, start).await
-}
-
-/// Whether a step of it is for others to decide than who started the execution.
-fn forbids_own_decisions(workflow: &Workflow) -> bool {
-    workflow.nodes.iter().any(
-        |node| matches!(&node.action, NodeAction::Approval { rule, .. } if !rule.self_approval),
-    )
 }
 
 /// What a request says, whatever its layout: the same key with another content is a mistake. The
@@ -173,6 +161,7 @@ mod tests {
                     by: "me".to_owned(),
                     delivery: None,
                     depth: 0,
+                    initiator: None,
                 },
                 lane,
                 traceparent: None,

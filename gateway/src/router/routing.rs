@@ -207,6 +207,7 @@ async fn start(
             by: route.to_owned(),
             delivery: Some(delivery.id.to_string()),
             depth: 0,
+            initiator: None,
         },
         lane: Lane::Bulk,
         traceparent: delivery.traceparent.clone(),

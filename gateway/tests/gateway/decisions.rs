@@ -84,6 +84,29 @@ async fn an_execution_goes_on_when_those_who_may_approve_it() {
     gateway.stop().await;
 }
 
+/// Neither the token that started it nor the name it gave.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_name_does_not_make_somebody_else_the_starter() {
+    let world = world().await;
+    let _owner = world.folding().await;
+    let gateway = applied(&world, &[("release", RELEASE)]).await;
+    let body = json!({"input": {"version": 7}, "triggeredBy": "approve"});
+    let accepted = gateway.post("/api/workflows/release/trigger", &body).await;
+    let id: ExecutionId = accepted.body["executionId"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    gateway.reaches(id, ExecutionStatus::Running).await;
+    assert_eq!(gateway.show(id).await["triggeredBy"], "approve");
+    let step = json!({"step": "sign_off"});
+    for token in ["admin", "approve"] {
+        let own = decide(&gateway, token, id, "approve", step.clone()).await;
+        own.expect_problem(403, "approval.self", "POLICY");
+    }
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejection_fails_the_step() {
     let world = world().await;

@@ -134,6 +134,7 @@ async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatu
             by: "ada".to_owned(),
             delivery: None,
             depth: 0,
+            initiator: None,
         },
         traceparent: None,
         key: Some("echo:k".to_owned()),

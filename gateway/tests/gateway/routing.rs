@@ -98,6 +98,7 @@ async fn a_signed_webhook_becomes_one_start_for_each_route_that_matches() {
         by: "labeled".to_owned(),
         delivery: Some("d1".to_owned()),
         depth: 0,
+        initiator: None,
     };
     assert_eq!(start.trigger, trigger);
     gateway.stop().await;
@@ -187,6 +188,7 @@ async fn a_router_that_dies_between_start_and_acknowledgement_starts_nothing_twi
             by: "every".to_owned(),
             delivery: None,
             depth: 0,
+            initiator: None,
         },
         lane: Lane::Bulk,
         traceparent: None,

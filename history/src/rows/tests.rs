@@ -52,6 +52,7 @@ fn started(execution: ExecutionId) -> HistoryEvent {
             by: "ada".into(),
             delivery: None,
             depth: 0,
+            initiator: None,
         },
         traceparent: None,
         key: None,

@@ -132,6 +132,7 @@ impl Story {
                 by: "issues.opened".to_owned(),
                 delivery: Some("d-1".to_owned()),
                 depth: 0,
+                initiator: None,
             },
             traceparent: None,
             key: self.key.clone(),

@@ -83,6 +83,7 @@ async fn child(
             by: format!("execution {}", wanted.parent),
             delivery: None,
             depth: wanted.depth,
+            initiator: Some(wanted.initiator.clone()),
         },
         lane: wanted.lane,
         traceparent: wanted.traceparent.clone(),

@@ -192,6 +192,17 @@ pub struct Trigger {
     /// How many executions are behind it, each started by the end of the one before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub depth: u32,
+    /// The token behind it all, where `by` does not name it: because somebody was named in its place, or
+    /// because another execution stands between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<String>,
+}
+
+impl Trigger {
+    /// Who began it all: what an execution starts is started by whoever started the execution.
+    pub fn initiator(&self) -> &str {
+        self.initiator.as_deref().unwrap_or(&self.by)
+    }
 }
 
 #[expect(

@@ -683,6 +683,7 @@ fn a_trigger_behind_other_executions() {
             by: "build".to_owned(),
             delivery: None,
             depth: 2,
+            initiator: None,
         },
     );
 }

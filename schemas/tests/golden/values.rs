@@ -75,6 +75,7 @@ pub(crate) fn trigger() -> Trigger {
         by: "route".to_owned(),
         delivery: Some("d-1".to_owned()),
         depth: 0,
+        initiator: None,
     }
 }
 

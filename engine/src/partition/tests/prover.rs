@@ -74,6 +74,7 @@ impl Broken {
                 by: "test".to_owned(),
                 delivery: None,
                 depth: 0,
+                initiator: None,
             },
             lane: Lane::Bulk,
             traceparent: None,

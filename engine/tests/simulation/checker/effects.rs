@@ -170,7 +170,7 @@ fn approvals_were_given(
         .iter()
         .filter_map(|one| one["by"].as_str())
         .collect();
-    let by_starter = people.contains(started.trigger.by.as_str());
+    let by_starter = people.contains(started.trigger.initiator());
     if people.len() < rule.required as usize || (by_starter && !rule.self_approval) {
         return Err(Violation::new(format!("approved by {people:?}: {rule:?}")));
     }
