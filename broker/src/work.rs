@@ -139,6 +139,29 @@ impl Broker {
         })
     }
 
+    /// How many messages of jobs are in one lane of a work queue, those included that workers have.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn work_queued(&self, kind: &WorkerKind, lane: Lane) -> Result<u64, RequestError> {
+        let failed = |error: async_nats::Error| {
+            RequestError::new(format!("counting the work queue {kind} ({lane})"), error)
+        };
+        let stream = self
+            .jetstream
+            .get_stream_no_info(work_stream(kind))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let counts = stream.info_with_subjects(subject::work(kind, lane)).await;
+        let mut counts = counts.map_err(|error| failed(error.into()))?;
+        let mut queued = 0;
+        while let Some(count) = counts.next().await {
+            let (_, messages) = count.map_err(|error| failed(error.into()))?;
+            queued += messages as u64;
+        }
+        Ok(queued)
+    }
+
     /// Tells workers that an execution was cancelled.
     ///
     /// # Errors

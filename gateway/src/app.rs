@@ -17,6 +17,7 @@ use crate::definitions::Definitions;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::observed::Observed;
+use crate::orchestrators::Orchestrators;
 use crate::stored::Stored;
 
 /// Event streams open at once: each reads all history for itself.
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) idempotency: OnceCell<IdempotencyStore>,
     pub(crate) accepted: Accepted,
     pub(crate) fleet: Fleet,
+    pub(crate) orchestrators: Orchestrators,
     pub(crate) metrics: Arc<Metrics>,
     /// One permit for each request that may be answered at once.
     pub(crate) requests: Arc<Semaphore>,
@@ -68,6 +70,7 @@ impl App {
             idempotency: OnceCell::new(),
             accepted: Accepted::default(),
             fleet: Fleet::default(),
+            orchestrators: Orchestrators::default(),
             metrics,
             requests,
             bodies,

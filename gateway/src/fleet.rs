@@ -2,19 +2,22 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use afu9_broker::Broker;
 use afu9_broker::error::chain;
 use afu9_schemas::message::Heartbeat;
-use afu9_schemas::message::heartbeat::DEAD_AFTER;
+use afu9_schemas::message::heartbeat::{DEAD_AFTER, INTERVAL};
 use afu9_schemas::{WorkerId, WorkerKind};
 use futures::StreamExt;
 use tokio::time::{Instant, sleep};
 
 /// Most workers remembered: a fleet is hundreds at most, and heartbeats are not authenticated.
 const MAX_WORKERS: usize = 10_000;
+
+/// After this long every live worker has been heard of: two heartbeats, as one may be late.
+const KNOWN_AFTER: Duration = INTERVAL.saturating_mul(2);
 
 /// Pause before the subscription is made again.
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
@@ -23,6 +26,8 @@ const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     workers: Mutex<HashMap<WorkerId, (Instant, Heartbeat)>>,
+    /// Since when heartbeats are heard without a gap.
+    hearing_since: Mutex<Option<Instant>>,
 }
 
 impl Fleet {
@@ -33,6 +38,22 @@ impl Fleet {
         if workers.len() < MAX_WORKERS || workers.contains_key(&heartbeat.worker) {
             workers.insert(heartbeat.worker.clone(), (now, heartbeat));
         }
+    }
+
+    /// Heartbeats are heard from `now` on.
+    pub(crate) fn hears(&self, now: Instant) {
+        *self.hearing() = Some(now);
+    }
+
+    /// Whether every live worker must have been heard of.
+    pub(crate) fn is_known(&self, now: Instant) -> bool {
+        self.hearing()
+            .is_some_and(|since| now.duration_since(since) >= KNOWN_AFTER)
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Option<Instant>> {
+        let hearing = self.hearing_since.lock();
+        hearing.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last heartbeat of every live worker of `kind`.
@@ -54,6 +75,7 @@ pub(crate) async fn watch(broker: &Broker, fleet: &Fleet) {
         match broker.heartbeats().await {
             Ok(heartbeats) => {
                 let mut heartbeats = pin!(heartbeats);
+                fleet.hears(Instant::now());
                 while let Some(heartbeat) = heartbeats.next().await {
                     fleet.heard(heartbeat, Instant::now());
                 }
@@ -89,6 +111,15 @@ pub(crate) mod tests {
             checks: Vec::new(),
             tools: Vec::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_alive_is_not_known_at_first() {
+        let (fleet, now) = (Fleet::default(), Instant::now());
+        assert!(!fleet.is_known(now + DEAD_AFTER), "nothing was heard");
+        fleet.hears(now);
+        assert!(!fleet.is_known(now + INTERVAL));
+        assert!(fleet.is_known(now + KNOWN_AFTER));
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ mod holds;
 mod http;
 mod metrics;
 mod observed;
+mod orchestrators;
 mod problem;
 mod readiness;
 mod rerun;

@@ -5,6 +5,11 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::orchestrators::Counted;
+
+/// Among what orchestrators count, the only number that may fall.
+const SCHEDULES: &str = "schedules";
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -58,7 +63,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// The text of `/metrics`; `live_workers` are the workers heard of lately, by kind.
-    pub(crate) fn text(&self, live_workers: &[(String, usize)]) -> String {
+    pub(crate) fn text(&self, live_workers: &[(String, usize)], counted: &Counted) -> String {
         let families: [Family<'_>; 9] = [
             (
                 "webhooks",
@@ -162,6 +167,31 @@ impl Metrics {
         for (kind, count) in live_workers {
             let _ = writeln!(text, "{name}{{kind=\"{kind}\"}} {count}");
         }
+        let name = "afu9_orchestrators";
+        let _ = writeln!(
+            text,
+            "# HELP {name} Orchestrators that own a partition.\n# TYPE {name} gauge\n{name} {}",
+            counted.orchestrators
+        );
+        let schedules = counted.counters.get(SCHEDULES).copied().unwrap_or(0);
+        let name = "afu9_schedules";
+        let _ = writeln!(
+            text,
+            "# HELP {name} Schedules that are run.\n# TYPE {name} gauge\n{name} {schedules}"
+        );
+        let name = "afu9_orchestrator_events_total";
+        let _ = writeln!(
+            text,
+            "# HELP {name} What those orchestrators have counted since they started. `orphans` must \
+             stay 0.\n# TYPE {name} counter"
+        );
+        let events = counted
+            .counters
+            .iter()
+            .filter(|(name, _)| *name != SCHEDULES);
+        for (event, count) in events {
+            let _ = writeln!(text, "{name}{{event=\"{event}\"}} {count}");
+        }
         text
     }
 }
@@ -174,7 +204,16 @@ mod tests {
     fn every_counter_is_in_the_text() {
         let metrics = Metrics::default();
         metrics.webhooks_bad_signature.add();
-        let text = metrics.text(&[("github".to_owned(), 2)]);
+        let counted = Counted {
+            orchestrators: 3,
+            counters: [("orphans".to_owned(), 1)].into(),
+        };
+        let text = metrics.text(&[("github".to_owned(), 2)], &counted);
+        assert!(text.contains("\nafu9_orchestrators 3\n"), "{text}");
+        assert!(
+            text.contains("afu9_orchestrator_events_total{event=\"orphans\"} 1\n"),
+            "{text}"
+        );
         assert!(
             text.contains("afu9_gateway_webhooks_total{result=\"bad_signature\"} 1\n"),
             "{text}"
@@ -184,6 +223,6 @@ mod tests {
             "{text}"
         );
         let lines = text.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(lines, 27 + 1, "one line for each field of the struct");
+        assert_eq!(lines, 27 + 1 + 3, "one line for each field of the struct");
     }
 }

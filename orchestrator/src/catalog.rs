@@ -1,6 +1,6 @@
 //! The newest version of every workflow, as it is now: for triggers that belong to definitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,9 +17,52 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Catalog {
     definitions: DefinitionCache,
-    newest: Arc<Mutex<BTreeMap<String, Found>>>,
+    newest: Arc<Mutex<Newest>>,
     /// Counts the changes.
     changes: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Debug, Default)]
+struct Newest {
+    by_name: BTreeMap<String, Arc<Found>>,
+    /// By the workflow that is followed: what follows it.
+    followers: HashMap<String, Vec<Follower>>,
+}
+
+/// A workflow that follows another one.
+#[derive(Debug, Clone)]
+pub(crate) struct Follower {
+    pub(crate) found: Arc<Found>,
+    /// Position of the rule among its triggers.
+    pub(crate) index: usize,
+}
+
+impl Newest {
+    fn replace(&mut self, name: &str, found: Option<Arc<Found>>) {
+        let before = match &found {
+            Some(found) => self.by_name.insert(name.to_owned(), Arc::clone(found)),
+            None => self.by_name.remove(name),
+        };
+        for (_, upstream) in before.iter().flat_map(|before| before.follows()) {
+            if let Some(followers) = self.followers.get_mut(upstream) {
+                followers.retain(|follower| follower.found.record.workflow.name != name);
+                if followers.is_empty() {
+                    self.followers.remove(upstream);
+                }
+            }
+        }
+        let enabled = found.iter().filter(|found| found.record.enabled);
+        for (found, (index, upstream)) in
+            enabled.flat_map(|found| found.follows().map(move |rule| (found, rule)))
+        {
+            let follower = Follower {
+                found: Arc::clone(found),
+                index,
+            };
+            let followers = self.followers.entry(upstream.to_owned()).or_default();
+            followers.push(follower);
+        }
+    }
 }
 
 impl Catalog {
@@ -59,30 +102,51 @@ impl Catalog {
         let workflow = self.definitions.compiled(&record);
         {
             let mut newest = self.newest.lock().expect("no panic while the lock is held");
-            let known = newest.get(&name);
+            let known = newest.by_name.get(&name);
             if known.is_some_and(|known| known.record == record) {
                 return;
             }
-            match workflow {
-                Some(workflow) => newest.insert(name, Found { record, workflow }),
-                // Its triggers are those of a version nobody here can read.
-                None => newest.remove(&name),
-            };
+            // If nobody here can read it, its triggers are unknown.
+            let found = workflow.map(|workflow| Arc::new(Found { record, workflow }));
+            newest.replace(&name, found);
         }
         self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Every workflow this build can read.
-    pub(crate) fn readable(&self) -> Vec<Found> {
+    pub(crate) fn readable(&self) -> Vec<Arc<Found>> {
         let newest = self.newest.lock().expect("no panic while the lock is held");
-        newest.values().cloned().collect()
+        newest.by_name.values().cloned().collect()
     }
 
-    /// Every workflow that may be started.
-    pub(crate) fn enabled(&self) -> Vec<Found> {
-        let mut enabled = self.readable();
-        enabled.retain(|found| found.record.enabled);
-        enabled
+    /// The newest version of a workflow as it is known here, or the one asked for. What is not known is
+    /// looked for, for as long as it takes; `None` if there is none, or none this build can read.
+    pub(crate) async fn find(&self, name: &str, version: Option<u32>) -> Option<Arc<Found>> {
+        let newest = {
+            let newest = self.newest.lock().expect("no panic while the lock is held");
+            newest.by_name.get(name).cloned()
+        };
+        let fits = |found: &Arc<Found>| {
+            let record = &found.record;
+            // One that is disabled may have been applied again a moment ago.
+            version.map_or(record.enabled, |version| version == record.workflow.version)
+        };
+        match newest.filter(fits) {
+            Some(found) => Some(found),
+            None => self.definitions.find(name, version).await,
+        }
+    }
+
+    /// The workflows that others follow.
+    pub(crate) fn followed(&self) -> Vec<String> {
+        let newest = self.newest.lock().expect("no panic while the lock is held");
+        newest.followers.keys().cloned().collect()
+    }
+
+    /// What follows the workflow `upstream` and may be started.
+    pub(crate) fn followers_of(&self, upstream: &str) -> Vec<Follower> {
+        let newest = self.newest.lock().expect("no panic while the lock is held");
+        newest.followers.get(upstream).cloned().unwrap_or_default()
     }
 
     /// Counts the changes: a new value means that something is different.

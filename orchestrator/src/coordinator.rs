@@ -76,15 +76,18 @@ impl Orchestrator {
         }
         let store = self.broker.leases().await?;
         let (writer, writing) = LogWriter::start(self.broker.clone());
-        let definitions = DefinitionCache::open(&self.broker).await?;
+        let definitions = DefinitionCache::open(&self.broker, Arc::clone(&self.stats)).await?;
         let catalog = Catalog::load(definitions.clone()).await?;
+        let holds = Arc::new(watch::Sender::new(None));
         let shared = Shared {
             followers: Followers::new(catalog.clone(), self.broker.partitions()),
             definitions,
+            catalog: catalog.clone(),
             broker: self.broker.clone(),
             config: self.config.clone(),
             writer: writer.clone(),
             stats: Arc::clone(&self.stats),
+            holds: Arc::clone(&holds),
         };
         let scheduler = Scheduler {
             catalog: catalog.clone(),
@@ -92,8 +95,18 @@ impl Orchestrator {
             writer: writer.clone(),
             partitions: self.broker.partitions(),
             stats: Arc::clone(&self.stats),
+            broker: self.broker.clone(),
+            holds: holds.subscribe(),
         };
         let (runs_schedules, schedules) = watch::channel(false);
+        // Compiling definitions and planning schedules take their time: on tasks of their own they keep no
+        // lease from being renewed.
+        let mut side = JoinSet::new();
+        side.spawn({
+            let catalog = catalog.clone();
+            async move { catalog.run().await }
+        });
+        side.spawn(async move { scheduler.run(schedules).await });
         let mut coordinator = Coordinator {
             me: self.config.instance,
             shared,
@@ -108,10 +121,15 @@ impl Orchestrator {
         };
         tokio::select! {
             () = Box::pin(coordinator.run(&shutdown)) => {}
-            () = Box::pin(catalog.run()) => {}
-            () = Box::pin(scheduler.run(schedules)) => {}
+            // A panic is a bug of ours. The process ends loudly; another takes over.
+            Some(Err(error)) = side.join_next() => {
+                if error.is_panic() {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
             () = Box::pin(dead_letters::run(self.broker.clone(), writer, &self.stats, shutdown.clone())) => {}
         }
+        side.shutdown().await;
         coordinator.stop().await;
         drop(coordinator);
         writing.finished().await;
@@ -441,6 +459,9 @@ impl Coordinator {
         let Some(running) = self.running.remove(&partition) else {
             return;
         };
+        if partition == schedule::HOME {
+            self.shared.holds.send_replace(None);
+        }
         match result {
             Ok(()) => tracing::info!(%partition, "partition given up"),
             Err(error) => {

@@ -1,5 +1,6 @@
 //! Definitions by hash, loaded before they are needed: the engine cannot wait for them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,25 +9,58 @@ use afu9_broker::kv::DefinitionStore;
 use afu9_broker::{Broker, RequestError};
 use afu9_engine::{Definitions, Workflow};
 use afu9_schemas::DefinitionHash;
-use afu9_schemas::definition::ReadOptions;
+use afu9_schemas::definition::{ReadOptions, TriggerRule};
 use afu9_schemas::message::DefinitionRecord;
+
+use crate::stats::{Stats, add};
 
 /// How long to wait before a lookup that failed is repeated.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// So many compiled definitions are kept though nobody uses them: more than workflows are started of at
+/// a time, and some megabytes.
+pub(crate) const MAX_IDLE: usize = 512;
 
 /// Compiled definitions, shared by the owners of a process. Versions are immutable, so that an entry
 /// is never stale.
 #[derive(Debug, Clone)]
 pub(crate) struct DefinitionCache {
     store: DefinitionStore,
-    compiled: Arc<Mutex<Definitions>>,
+    compiled: Arc<Mutex<Compiled>>,
+    /// Versions that were asked for by their number. They never change.
+    numbered: Arc<Mutex<HashMap<(String, u32), Arc<Found>>>>,
+    /// One lookup at a time: thousands that want the same version at once read it once.
+    asking: Arc<tokio::sync::Mutex<()>>,
+    stats: Arc<Stats>,
+}
+
+#[derive(Debug, Default)]
+struct Compiled {
+    by_hash: Definitions,
+    /// At this many the ones nobody uses are dropped.
+    sweep_at: usize,
+}
+
+impl Compiled {
+    fn insert(&mut self, hash: DefinitionHash, workflow: Arc<Workflow>) {
+        if self.by_hash.len() >= self.sweep_at.max(MAX_IDLE) {
+            // Whoever uses one has an own pointer to it: an execution, an owner, the newest versions.
+            self.by_hash
+                .retain(|_, workflow| Arc::strong_count(workflow) > 1);
+            self.sweep_at = self.by_hash.len() * 2;
+        }
+        self.by_hash.insert(hash, workflow);
+    }
 }
 
 impl DefinitionCache {
-    pub(crate) async fn open(broker: &Broker) -> Result<Self, RequestError> {
+    pub(crate) async fn open(broker: &Broker, stats: Arc<Stats>) -> Result<Self, RequestError> {
         Ok(Self {
             store: broker.definitions().await?,
-            compiled: Arc::new(Mutex::new(Definitions::default())),
+            compiled: Arc::default(),
+            numbered: Arc::default(),
+            asking: Arc::default(),
+            stats,
         })
     }
 
@@ -54,7 +88,40 @@ impl DefinitionCache {
 
     /// The newest version of a workflow, or the one asked for, waiting for the server as long as it
     /// takes. `None` if there is none, or none this build can read.
-    pub(crate) async fn find(&self, name: &str, version: Option<u32>) -> Option<Found> {
+    pub(crate) async fn find(&self, name: &str, version: Option<u32>) -> Option<Arc<Found>> {
+        let key = version.map(|version| (name.to_owned(), version));
+        let known = || self.numbered(key.as_ref()?);
+        if let Some(found) = known() {
+            return Some(found);
+        }
+        let _turn = self.asking.lock().await;
+        if let Some(found) = known() {
+            return Some(found);
+        }
+        let found = Arc::new(self.look_up(name, version).await?);
+        if let Some(key) = key {
+            let mut numbered = self
+                .numbered
+                .lock()
+                .expect("no panic while the lock is held");
+            if numbered.len() >= MAX_IDLE {
+                numbered.clear();
+            }
+            numbered.insert(key, Arc::clone(&found));
+        }
+        Some(found)
+    }
+
+    fn numbered(&self, key: &(String, u32)) -> Option<Arc<Found>> {
+        let numbered = self
+            .numbered
+            .lock()
+            .expect("no panic while the lock is held");
+        numbered.get(key).cloned()
+    }
+
+    async fn look_up(&self, name: &str, version: Option<u32>) -> Option<Found> {
+        add(&self.stats.definitions_read, 1);
         let record = loop {
             let found = match version {
                 Some(version) => self.store.version(name, version).await,
@@ -89,6 +156,7 @@ impl DefinitionCache {
     }
 
     async fn fetch(&self, hash: DefinitionHash) -> Option<Arc<Workflow>> {
+        add(&self.stats.definitions_read, 1);
         loop {
             match self.store.by_hash(hash).await {
                 Ok(None) => return None,
@@ -109,7 +177,7 @@ impl DefinitionCache {
             .compiled
             .lock()
             .expect("no panic while the lock is held");
-        compiled.get(&hash).cloned()
+        compiled.by_hash.get(&hash).cloned()
     }
 
     fn remember(&self, hash: DefinitionHash, workflow: Arc<Workflow>) {
@@ -128,6 +196,17 @@ pub(crate) struct Found {
     pub(crate) workflow: Arc<Workflow>,
 }
 
+impl Found {
+    /// The workflows whose ends start it, each with the position of the trigger that says so.
+    pub(crate) fn follows(&self) -> impl Iterator<Item = (usize, &str)> {
+        let triggers = self.workflow.definition.triggers.iter().enumerate();
+        triggers.filter_map(|(index, rule)| match rule {
+            TriggerRule::Workflow(rule) => Some((index, rule.workflow.as_str())),
+            TriggerRule::Webhook(_) | TriggerRule::Schedule(_) => None,
+        })
+    }
+}
+
 fn compile(
     definition: &serde_json::Value,
     name: &str,
@@ -143,6 +222,36 @@ fn compile(
                 .unwrap_or_default();
             tracing::error!(%hash, name, mistake, "stored definition is not valid any more");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn workflow(name: &str) -> Arc<Workflow> {
+        let source = json!({"name": name, "steps": [{"name": "a", "sleep": "1ms"}]});
+        compile(&source, name, DefinitionHash::of(name.as_bytes())).expect("valid")
+    }
+
+    #[test]
+    fn what_nobody_uses_is_dropped_and_the_rest_is_kept() {
+        let mut compiled = Compiled::default();
+        let mut used = Vec::new();
+        for number in 0..3 * MAX_IDLE {
+            let name = format!("w{number}");
+            let workflow = workflow(&name);
+            if number % 100 == 0 {
+                used.push((DefinitionHash::of(name.as_bytes()), Arc::clone(&workflow)));
+            }
+            compiled.insert(DefinitionHash::of(name.as_bytes()), workflow);
+            assert!(compiled.by_hash.len() <= MAX_IDLE);
+        }
+        for (hash, _) in &used {
+            assert!(compiled.by_hash.contains_key(hash));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Workflows that start when another one has ended.
 
-use std::collections::BTreeSet;
-
 use afu9_engine::execution::MAX_DEPTH;
 use afu9_engine::{Ended, submit};
 use afu9_schemas::definition::TriggerRule;
@@ -10,8 +8,9 @@ use afu9_schemas::{ExecutionId, Lane, PartitionCount};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Follower};
 use crate::definitions::Found;
+use crate::unstarted::Unstarted;
 
 /// The rules of all workflows that follow others. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,44 +33,47 @@ impl Followers {
     }
 
     /// The workflows whose ends start others.
-    pub(crate) fn followed(&self) -> BTreeSet<String> {
-        let mut followed = BTreeSet::new();
-        for found in self.catalog.enabled() {
-            for rule in &found.workflow.definition.triggers {
-                if let TriggerRule::Workflow(rule) = rule {
-                    followed.insert(rule.workflow.clone());
-                }
-            }
-        }
-        followed
+    pub(crate) fn followed(&self) -> Vec<String> {
+        self.catalog.followed()
     }
 
-    /// What the end of an execution starts. The ids are derived from it: an end that is told twice
-    /// starts everything once.
-    pub(crate) fn started_by(&self, ended: &Ended) -> Vec<Input> {
-        let mut inputs = Vec::new();
-        for found in self.catalog.enabled() {
-            for (index, rule) in found.workflow.definition.triggers.iter().enumerate() {
-                let TriggerRule::Workflow(rule) = rule else {
-                    continue;
-                };
-                if rule.workflow == ended.workflow && rule.statuses.contains(&ended.status) {
-                    inputs.extend(self.start(&found, index, ended));
-                }
+    /// What the end of an execution starts, and what it cannot start. The ids are derived from it: an end
+    /// that is told twice starts everything once.
+    pub(crate) fn started_by(&self, ended: &Ended) -> Vec<Result<Input, Unstarted>> {
+        let mut started = Vec::new();
+        for Follower { found, index } in self.catalog.followers_of(&ended.workflow) {
+            if let Some(TriggerRule::Workflow(rule)) = found.workflow.definition.triggers.get(index)
+                && rule.statuses.contains(&ended.status)
+            {
+                started.extend(self.start(&found, index, ended).transpose());
             }
         }
-        inputs
+        started
     }
 
-    fn start(&self, found: &Found, index: usize, ended: &Ended) -> Option<Input> {
+    fn start(
+        &self,
+        found: &Found,
+        index: usize,
+        ended: &Ended,
+    ) -> Result<Option<Input>, Unstarted> {
         let name = &found.record.workflow.name;
+        let derived = format!("after:{}:{name}:{index}", ended.execution);
+        let unstarted = |code: &str, message: String| {
+            tracing::warn!(execution = %ended.execution, workflow = name, message, "not started");
+            let cause = json!({
+                "upstream": {
+                    "id": ended.execution,
+                    "workflow": ended.workflow,
+                    "status": ended.status.as_str(),
+                },
+            });
+            Unstarted::new(found, &derived, &cause, code, message, ended.at)
+        };
         if ended.depth + 1 > MAX_DEPTH {
-            tracing::warn!(
-                execution = %ended.execution,
-                workflow = name,
-                "not started: workflows start each other in a circle"
-            );
-            return None;
+            let message =
+                format!("executions start each other more than {MAX_DEPTH} deep: a circle?");
+            return Err(unstarted("trigger.too_deep", message));
         }
         let upstream = json!({
             "id": ended.execution,
@@ -84,10 +86,10 @@ impl Followers {
         let roots = submit::Roots(&[("upstream", &upstream)]);
         let default = || ended.output.clone().unwrap_or_else(|| json!({}));
         let input: Value = match found.workflow.triggers[index].fire(roots, default) {
-            Ok(input) => input?,
+            Ok(Some(input)) => input,
+            Ok(None) => return Ok(None),
             Err((place, error)) => {
-                tracing::warn!(execution = %ended.execution, workflow = name, place, %error, "not started");
-                return None;
+                return Err(unstarted("trigger.expression", format!("{place}: {error}")));
             }
         };
         let mut start = Start {
@@ -113,11 +115,10 @@ impl Followers {
         if let Err(error) = submit::prepare(&found.workflow, &mut start) {
             tracing::warn!(execution = %ended.execution, workflow = name, %error, "input does not fit");
         }
-        let derived = format!("after:{}:{name}:{index}", ended.execution);
         let key = start.key.as_deref();
-        Some(Input {
+        Ok(Some(Input {
             execution: ExecutionId::derived_for(&derived, key, self.partitions),
             kind: InputKind::Start(Box::new(start)),
-        })
+        }))
     }
 }

@@ -20,6 +20,7 @@ mod owner;
 mod schedule;
 mod stats;
 mod tick;
+mod unstarted;
 
 pub use config::Config;
 pub use coordinator::{Error, Orchestrator};

@@ -18,8 +18,10 @@ use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_engine::{Definitions, Effect, PartitionState};
 use afu9_schemas::error::StepError;
 use afu9_schemas::message::{
-    ControlAction, Input, InputKind, JobResult, Outcome as JobOutcome, Query, QueryReply,
+    ControlAction, Input, InputKind, JobResult, OrchestratorStatus, Outcome as JobOutcome, Query,
+    QueryReply,
 };
+use afu9_schemas::view::HoldView;
 use afu9_schemas::{ExecutionId, JobId, Partition, Timestamp, WorkerId, WorkerKind};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -29,13 +31,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::Catalog;
 use crate::checkpointer::{Checkpointer, Outcome};
 use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES, STOP_AFTER};
-use crate::definitions::DefinitionCache;
+use crate::definitions::{DefinitionCache, MAX_IDLE};
 use crate::followers::Followers;
 use crate::outbox::Outbox;
+use crate::schedule::HOME;
 use crate::stats::{Stats, add};
-use crate::tick::Plan;
+use crate::tick::{About, Plan, Planned};
 
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
@@ -91,9 +95,12 @@ pub(crate) struct Shared {
     pub(crate) broker: Broker,
     pub(crate) config: Config,
     pub(crate) definitions: DefinitionCache,
+    pub(crate) catalog: Catalog,
     pub(crate) writer: LogWriter,
     pub(crate) followers: Followers,
     pub(crate) stats: Arc<Stats>,
+    /// What is held, for the schedules; `None` while nobody here knows.
+    pub(crate) holds: Arc<watch::Sender<Option<Vec<HoldView>>>>,
 }
 
 /// What comes of a lookup is an input.
@@ -135,6 +142,7 @@ impl Owner {
     /// Runs until `stop`, then writes a last checkpoint, so that the next owner has nothing to
     /// replay.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), OwnerError> {
+        self.tell_holds();
         let mut checkpoint_due = tokio::time::interval(self.shared.config.checkpoint_interval);
         checkpoint_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut prove_due = tokio::time::interval(PROVE_EVERY);
@@ -198,18 +206,33 @@ impl Owner {
         self.load_definitions(&batch).await;
         self.check_lease()?;
         let effects = self.fold(batch)?;
-        let plan = Plan::new(self.partition, effects).map_err(|source| OwnerError::Encode {
+        self.tell_holds();
+        let encode = |source| OwnerError::Encode {
             partition: self.partition,
             source,
-        })?;
+        };
+        let mut plan = Plan::new(self.partition, effects).map_err(encode)?;
         for notice in &plan.cancels {
             if let Err(error) = self.shared.broker.publish_cancel(*notice).await {
                 tracing::debug!(execution = %notice.execution, %error, "cancel notice not sent");
             }
         }
         let mut inputs = plan.inputs;
-        for ended in plan.followed {
-            inputs.extend(self.shared.followers.started_by(&ended));
+        for started in plan
+            .followed
+            .iter()
+            .flat_map(|ended| self.shared.followers.started_by(ended))
+        {
+            match started {
+                Ok(input) => inputs.push(input),
+                Err(unstarted) => {
+                    add(&self.shared.stats.unstarted, 1);
+                    plan.messages.push(Planned {
+                        about: About::DeadLetter,
+                        outgoing: unstarted.message().map_err(encode)?,
+                    });
+                }
+            }
         }
         for wanted in plan.resolve {
             self.resolve(wanted);
@@ -237,7 +260,27 @@ impl Owner {
         Ok(())
     }
 
+    /// Whoever runs the schedules must know what is held. That is the process of one certain partition, and
+    /// holds are the same in all.
+    fn tell_holds(&self) {
+        if self.partition != HOME {
+            return;
+        }
+        let holds = self.state.holds();
+        self.shared.holds.send_if_modified(|known| {
+            let changed = known.as_deref() != Some(holds);
+            if changed {
+                *known = Some(holds.to_vec());
+            }
+            changed
+        });
+    }
+
     async fn load_definitions(&mut self, batch: &[LogMessage]) {
+        // Executions have their own pointers: all that is needed here is what this batch names.
+        if self.definitions.len() >= MAX_IDLE {
+            self.definitions.clear();
+        }
         let mut wanted = Vec::new();
         for input in batch
             .iter()
@@ -362,6 +405,10 @@ impl Owner {
                 Some(view) => QueryReply::Explained(Box::new(view)),
                 None => QueryReply::Unknown,
             },
+            Query::Status => QueryReply::Status(OrchestratorStatus {
+                instance: self.shared.config.instance,
+                counters: self.shared.stats.named(),
+            }),
             Query::Holds => QueryReply::Holds(self.state.holds().to_vec()),
             Query::List { limit } => {
                 let limit = usize::try_from(*limit)

@@ -5,7 +5,9 @@
 //! both start is started once. For the same reason a state is stored only after the log has taken
 //! what it speaks of, and whoever finds the older state starts the same again.
 //!
-//! What is due is decided in [`afu9_engine::schedule`].
+//! What is due is decided in [`afu9_engine::schedule`]. While everything is held, or the workflow, its
+//! schedules stand still: what came due meanwhile is late at the release, and the rule says what becomes
+//! of it.
 
 mod table;
 
@@ -15,11 +17,12 @@ use std::time::Duration;
 
 use afu9_broker::kv::{ScheduleStore, Swap};
 use afu9_broker::log::LogWriter;
-use afu9_broker::{PublishError, RequestError};
+use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_engine::schedule::Plan;
 use afu9_engine::submit;
 use afu9_schemas::definition::MissedRuns;
 use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind};
+use afu9_schemas::view::HoldView;
 use afu9_schemas::{ExecutionId, Lane, Partition, PartitionCount, Timestamp};
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -31,8 +34,9 @@ use tokio::sync::watch;
 use crate::catalog::Catalog;
 use crate::owner::now;
 use crate::stats::{Stats, add};
+use crate::unstarted::Unstarted;
 
-use table::{Change, Rule, Table};
+use table::{Change, Held, Rule, Table};
 
 /// The partition whose owner runs the schedules. There always is one.
 pub(crate) const HOME: Partition = Partition::new(0);
@@ -43,8 +47,9 @@ const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// Pause after something failed, before everything is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// About how many executions are started in one turn, so that what is stored follows soon after.
-const MAX_STARTS: usize = 1024;
+/// About how many instants are dealt with in one turn, started or passed over: so that what is stored
+/// follows soon after, and planning takes milliseconds.
+const ENOUGH: u64 = 1024;
 
 /// Entries written at once.
 const WRITE_AT_ONCE: usize = 32;
@@ -57,6 +62,9 @@ pub(crate) struct Scheduler {
     pub(crate) writer: LogWriter,
     pub(crate) partitions: PartitionCount,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) broker: Broker,
+    /// What is held, as the owner of [`HOME`] knows it; `None` until it does.
+    pub(crate) holds: watch::Receiver<Option<Vec<HoldView>>>,
 }
 
 /// Why the stored states have to be read again.
@@ -78,7 +86,7 @@ impl Scheduler {
         while active.wait_for(|active| *active).await.is_ok() {
             tracing::info!("schedules taken over");
             tokio::select! {
-                () = Box::pin(self.keep_running()) => {}
+                () = Box::pin(self.keep_running(self.holds.clone())) => {}
                 _ = active.wait_for(|active| !*active) => {}
             }
             self.stats.schedules.store(0, Ordering::Relaxed);
@@ -87,16 +95,19 @@ impl Scheduler {
     }
 
     /// Cancel safety: safe. What was submitted and not stored is started again, with the same id.
-    async fn keep_running(&self) {
+    async fn keep_running(&self, mut holds: watch::Receiver<Option<Vec<HoldView>>>) {
         loop {
-            let Err(interruption) = self.run_until_interrupted().await;
+            let Err(interruption) = self.run_until_interrupted(&mut holds).await;
             let error = afu9_broker::error::chain(&interruption);
             tracing::warn!(error, "schedules interrupted, trying again");
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn run_until_interrupted(&self) -> Result<std::convert::Infallible, Interruption> {
+    async fn run_until_interrupted(
+        &self,
+        holds: &mut watch::Receiver<Option<Vec<HoldView>>>,
+    ) -> Result<std::convert::Infallible, Interruption> {
         let mut changes = self.catalog.changes();
         let mut table = Table::new(self.store.list().await?);
         loop {
@@ -104,11 +115,20 @@ impl Scheduler {
             table.follow(self.catalog.readable(), now());
             self.stats.schedules.store(table.ruled(), Ordering::Relaxed);
             loop {
-                self.turn(&mut table, now()).await?;
-                let wake = table.wake().map_or(MAX_SLEEP, |wake| wake.since(now()));
+                let known = holds.wait_for(Option::is_some).await;
+                let known = known.map(|holds| Held::new(holds.as_deref().unwrap_or_default()));
+                let Ok(held) = known else {
+                    // The process ends.
+                    std::future::pending().await
+                };
+                self.turn(&mut table, now(), &held).await?;
+                let wake = table
+                    .wake(&held)
+                    .map_or(MAX_SLEEP, |wake| wake.since(now()));
                 tokio::select! {
                     // The sender is in our own catalog.
                     _ = changes.changed() => break,
+                    _ = holds.changed() => {}
                     () = tokio::time::sleep(wake.min(MAX_SLEEP)) => {}
                 }
             }
@@ -116,11 +136,16 @@ impl Scheduler {
     }
 
     /// Starts what is due, then stores how far the schedules have got.
-    async fn turn(&self, table: &mut Table, now: Timestamp) -> Result<(), Interruption> {
+    async fn turn(
+        &self,
+        table: &mut Table,
+        now: Timestamp,
+        held: &Held,
+    ) -> Result<(), Interruption> {
         // What is new is on record before anything of it is started: should this process end, it counts
         // from here.
         self.store(table).await?;
-        let due = table.due(now, MAX_STARTS);
+        let due = table.due(now, ENOUGH, held);
         let submitted = due.iter().map(|(_, rule, plan)| self.submit(rule, plan));
         let mut failed = None;
         for ((key, rule, plan), verdict) in
@@ -140,17 +165,38 @@ impl Scheduler {
 
     /// Puts everything that a plan starts into the log.
     async fn submit(&self, rule: &Rule, plan: &Plan) -> Result<(), Arc<PublishError>> {
-        let inputs = plan
-            .fire
-            .iter()
-            .filter_map(|firing| self.start(rule, firing.at));
-        try_join_all(inputs.map(|input| self.writer.submit(input))).await?;
+        let started = plan.fire.iter().filter_map(|firing| {
+            let started = self.start(rule, firing.at).transpose()?;
+            Some(async move {
+                match started {
+                    Ok(input) => self.writer.submit(input).await,
+                    Err(unstarted) => self.set_aside(unstarted).await.map_err(Arc::new),
+                }
+            })
+        });
+        try_join_all(started).await?;
         Ok(())
     }
 
-    /// What the instant `at` starts.
-    fn start(&self, rule: &Rule, at: Timestamp) -> Option<Input> {
-        let written = rule.written()?;
+    async fn set_aside(&self, unstarted: Unstarted) -> Result<(), PublishError> {
+        add(&self.stats.unstarted, 1);
+        match self.broker.publish(unstarted.message()?).await {
+            Ok(_) => add(&self.stats.dead_letters, 1),
+            // What comes after it must not wait until somebody makes room.
+            Err(PublishError::Full { .. }) => {
+                add(&self.stats.dead_letters_lost, 1);
+                tracing::error!("dead letters are full");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What the instant `at` starts, if anything.
+    fn start(&self, rule: &Rule, at: Timestamp) -> Result<Option<Input>, Unstarted> {
+        let Some(written) = rule.written() else {
+            return Ok(None);
+        };
         let workflow = &rule.found.workflow;
         let name = &rule.found.record.workflow.name;
         let schedule = json!({
@@ -160,10 +206,22 @@ impl Scheduler {
         });
         let roots = submit::Roots(&[("schedule", &schedule)]);
         let input = match workflow.triggers[rule.index].fire(roots, || json!({})) {
-            Ok(input) => input?,
+            Ok(Some(input)) => input,
+            Ok(None) => return Ok(None),
             Err((place, error)) => {
                 tracing::warn!(workflow = name, %at, place, %error, "not started: no input");
-                return None;
+                let origin = rule.schedule.origin(at);
+                let cause = json!({ "schedule": schedule });
+                let message = format!("{place}: {error}");
+                let code = "trigger.expression";
+                return Err(Unstarted::new(
+                    &rule.found,
+                    &origin,
+                    &cause,
+                    code,
+                    message,
+                    now(),
+                ));
             }
         };
         let mut start = Start {
@@ -191,10 +249,10 @@ impl Scheduler {
         }
         let origin = rule.schedule.origin(at);
         let key = start.key.as_deref();
-        Some(Input {
+        Ok(Some(Input {
             execution: ExecutionId::derived_for(&origin, key, self.partitions),
             kind: InputKind::Start(Box::new(start)),
-        })
+        }))
     }
 
     /// Counts what a plan came to, and logs what it leaves out.

@@ -1,5 +1,6 @@
 //! What an orchestrator has done since it started.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
@@ -16,6 +17,15 @@ macro_rules! counters {
             /// The counters as they are now.
             pub fn snapshot(&self) -> StatsSnapshot {
                 StatsSnapshot { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+
+            /// The counters by their names.
+            pub(crate) fn named(&self) -> BTreeMap<String, u64> {
+                let counters = [$((stringify!($name), &self.$name),)*];
+                let named = |(name, counter): (&str, &AtomicU64)| {
+                    (name.to_owned(), counter.load(Ordering::Relaxed))
+                };
+                counters.into_iter().map(named).collect()
             }
         }
     };
@@ -46,6 +56,8 @@ counters! {
     dead_letters_lost,
     /// Inputs that could not be read.
     undecodable_inputs,
+    /// Definitions read from the store: those that were not known here.
+    definitions_read,
     /// Schedules this process runs now.
     schedules,
     /// Executions that schedules started, late ones included.
@@ -54,6 +66,9 @@ counters! {
     schedules_caught_up,
     /// Instants of schedules that were missed and start nothing.
     schedules_skipped,
+    /// Executions that a schedule, or the end of another one, should have started and could not. Each is a
+    /// dead letter.
+    unstarted,
     /// Executions proven to wait for something that will come.
     proven,
     /// Executions of which an index lacked something.

@@ -28,4 +28,4 @@ pub use input::{
     KeptStep, Outcome, Parent, Repository, Rerun, Start, Trigger, TriggerKind,
 };
 pub use job::{CancelNotice, Job, JobEnvelope};
-pub use query::{Query, QueryReply, WorkQuery, WorkReply};
+pub use query::{OrchestratorStatus, Query, QueryReply, WorkQuery, WorkReply};

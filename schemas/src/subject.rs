@@ -76,6 +76,9 @@ pub fn dead_letter(kind: &WorkerKind) -> String {
     format!("afu9.dlq.{kind}")
 }
 
+/// Dead letters of schedules, and of ends of executions, that could not start their workflow.
+pub const DEAD_LETTER_TRIGGER: &str = "afu9.dlq.trigger";
+
 /// Dead letters of webhook deliveries that could not be routed.
 pub const DEAD_LETTER_INBOX: &str = "afu9.dlq.inbox";
 

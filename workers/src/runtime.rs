@@ -16,7 +16,7 @@ use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::message::{DependencyCheck, WorkReply};
 use afu9_schemas::tool::kind_profile;
-use afu9_schemas::{Lane, WorkerId};
+use afu9_schemas::{Lane, WorkerId, WorkerKind};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -92,6 +92,11 @@ struct Shared {
     abandon: CancellationToken,
 }
 
+/// Pause before a work queue that is not there is looked for again: at first, and at most, so that work
+/// begins within seconds of its being there.
+const QUEUE_PAUSE: Duration = Duration::from_millis(250);
+const MAX_QUEUE_PAUSE: Duration = Duration::from_secs(5);
+
 impl Worker {
     /// A worker with the tools of `toolbox`.
     pub fn new(broker: Broker, toolbox: Toolbox, config: Config) -> Self {
@@ -110,6 +115,18 @@ impl Worker {
         self
     }
 
+    /// Waits for the work queue. In durable mode it is in the memory of a server that may have been
+    /// restarted; then an orchestrator creates it again.
+    async fn queue_is_there(&self, kind: &WorkerKind) {
+        let mut pause = QUEUE_PAUSE;
+        while let Err(error) = self.broker.ensure_work_consumers(kind).await {
+            let error = afu9_broker::error::chain(&error);
+            tracing::warn!(%kind, error, "the work queue is not there yet, waiting for it");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_QUEUE_PAUSE);
+        }
+    }
+
     /// Runs until `shutdown`, then drains.
     ///
     /// # Errors
@@ -121,7 +138,10 @@ impl Worker {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let kind = self.toolbox.kind().clone();
         let profile = kind_profile(&kind).ok_or_else(|| Error::UnknownKind(kind.to_string()))?;
-        self.broker.ensure_work_consumers(&kind).await?;
+        tokio::select! {
+            () = self.queue_is_there(&kind) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
         let slots = self.config.slots.unwrap_or(profile.default_slots).max(2);
         let in_flight = Arc::new(InFlight::new(slots));
         let cancels = self.broker.cancels().await?;

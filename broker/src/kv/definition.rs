@@ -3,7 +3,7 @@
 use afu9_schemas::message::{DefinitionRecord, WorkflowRef};
 use afu9_schemas::{DefinitionHash, Timestamp, WorkflowId, codec, definition};
 use async_nats::jetstream::kv;
-use futures::StreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::{Swap, swap};
@@ -13,6 +13,9 @@ use crate::topology::DEFINITIONS;
 
 /// How often a lost race for the newest version is run again.
 const MAX_RACES: usize = 16;
+
+/// Versions read side by side: a definition may be half a megabyte.
+const READ_AT_ONCE: usize = 8;
 
 /// The stored definitions.
 #[derive(Debug, Clone)]
@@ -85,6 +88,11 @@ impl DefinitionStore {
             };
             let payload = codec::encode(&record)
                 .map_err(|error| RequestError::new("storing a definition", error))?;
+            // The version before it is found by its number from now on. Whoever stored it may have died
+            // before that, or knew nothing of numbers.
+            if let Some(newest) = &newest {
+                self.put_version(newest).await?;
+            }
             // By hash first: whoever finds the name must find the content.
             self.put_by_hash(&record).await?;
             match swap(&self.store, &key, payload, revision.unwrap_or(0)).await? {
@@ -146,15 +154,32 @@ impl DefinitionStore {
         Ok(newest.filter(|newest| newest.workflow.version == version))
     }
 
+    /// The versions of a workflow, the oldest first. One that an older store has lost is left out.
+    ///
+    /// # Errors
+    /// When the server does not answer or a record cannot be read.
+    pub async fn versions(&self, name: &str) -> Result<Vec<DefinitionRecord>, RequestError> {
+        let Some(newest) = self.newest(name).await? else {
+            return Ok(Vec::new());
+        };
+        let former = (1..newest.workflow.version).map(|version| self.version(name, version));
+        let former: Vec<Option<DefinitionRecord>> = stream::iter(former)
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(former.into_iter().flatten().chain([newest]).collect())
+    }
+
+    /// Stores a version under its number, unless it is there already: versions never change.
     async fn put_version(&self, record: &DefinitionRecord) -> Result<(), RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("storing a version", error);
         let payload = codec::encode(record).map_err(|error| failed(error.into()))?;
         let key = version_key(&record.workflow.name, record.workflow.version);
-        self.store
-            .put(key, payload)
-            .await
-            .map_err(|error| failed(error.into()))?;
-        Ok(())
+        match self.store.create(key, payload).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == kv::CreateErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     /// The newest version of every workflow, by name.

@@ -94,6 +94,32 @@ async fn the_same_content_at_once_is_one_version() -> Result<()> {
     Ok(())
 }
 
+/// Whoever applied a version may have died before it had its number, or may not have known of numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_version_loses_its_number() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.definitions().await?;
+    let first = apply(&store, 1).await?.record;
+    let bucket = world
+        .jetstream()
+        .await?
+        .get_key_value("AFU9_DEFINITIONS")
+        .await?;
+    bucket.purge(format!("version.{NAME}.1")).await?;
+    let second = apply(&store, 2).await?.record;
+    assert_eq!(store.version(NAME, 1).await?.as_ref(), Some(&first));
+    bucket.purge(format!("version.{NAME}.2")).await?;
+    assert!(!apply(&store, 2).await?.created);
+    bucket
+        .get(format!("version.{NAME}.2"))
+        .await?
+        .expect("stored again");
+    let third = apply(&store, 3).await?.record;
+    assert_eq!(store.versions(NAME).await?, [first, second, third]);
+    assert_eq!(store.versions("unknown").await?, []);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_belongs_to_its_first_claim() -> Result<()> {
     let world = World::start().await?;

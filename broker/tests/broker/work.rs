@@ -56,6 +56,34 @@ async fn no_more_is_delivered_than_was_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// The positions between the oldest and the last one are no count: what is in between may be done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_queued_in_a_lane_is_counted() -> Result<()> {
+    let world = World::start().await?;
+    let broker = world.broker().await?;
+    publish(&broker, jobs(Lane::Bulk, 10)).await?;
+    publish(
+        &broker,
+        vec![job_message(vec![job("x", Lane::Interactive)])?.expect("a job")],
+    )
+    .await?;
+    let mut consumer = broker.work_consumer(&kind(), Lane::Bulk).await?;
+    let mut taken = Vec::new();
+    for _ in 0..9 {
+        taken.push(pull_one(&mut consumer).await?);
+    }
+    for delivery in &taken[1..] {
+        delivery.done().await?;
+    }
+    until("what is done to be gone", || async {
+        let queued = broker.work_queued(&kind(), Lane::Bulk).await?;
+        Ok((queued == 2).then_some(()))
+    })
+    .await?;
+    assert_eq!(broker.work_queued(&kind(), Lane::Interactive).await?, 1);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_after_an_idle_while_is_delivered_at_once() -> Result<()> {
     /// Longer than a pull request lives (5 s), and well into the life of the next one.

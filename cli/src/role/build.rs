@@ -1,8 +1,10 @@
 //! Building roles from settings. Whatever can be wrong is wrong here, before anything runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use afu9_broker::Broker;
+use afu9_broker::topology::Report;
+use afu9_broker::{Broker, RequestError};
 use afu9_gateway::{Gateway, Scope, TokenConfig};
 use afu9_history::projector;
 use afu9_history::{Projector, Store};
@@ -24,6 +26,10 @@ use crate::settings::{DatabaseSettings, GithubAuth, GithubSettings, Settings, wo
 /// A role that was built: give it the token by which it is told to end.
 pub(crate) type Built =
     Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, anyhow::Result<()>>>;
+
+/// Pause before a worker looks again whether JetStream is prepared: at first, and at most.
+const TOPOLOGY_PAUSE: Duration = Duration::from_millis(500);
+const MAX_TOPOLOGY_PAUSE: Duration = Duration::from_secs(10);
 
 /// Builds `roles`.
 pub(crate) async fn build(
@@ -116,7 +122,8 @@ fn worker_kinds(
 }
 
 async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> {
-    let broker = connect(settings, &format!("worker-{kind}")).await?;
+    let mut broker = Broker::connect(settings.broker(&format!("afu9-worker-{kind}"))).await?;
+    let ready = broker.ensure_topology().await;
     let host = host();
     // Unique among live workers, and still readable: kind, host, and a few random letters.
     let short: String = host
@@ -132,7 +139,7 @@ async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> 
         slots: settings.worker.slots,
         drain: settings.worker.drain.unwrap_or(runtime::DEFAULT_DRAIN),
     };
-    let worker = match kind.as_str() {
+    let make: Box<dyn FnOnce(Broker) -> Worker + Send> = match kind.as_str() {
         "github" => {
             let Some(settings) = &settings.github else {
                 bail!(
@@ -142,17 +149,39 @@ async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> 
             };
             let github = github(settings)?;
             let toolbox = github.toolbox();
-            Worker::new(broker, toolbox, config).with_checks(Arc::new(move || {
-                let github = github.clone();
-                Box::pin(async move { github.check().await })
-            }))
+            Box::new(move |broker| {
+                Worker::new(broker, toolbox, config).with_checks(Arc::new(move || {
+                    let github = github.clone();
+                    Box::pin(async move { github.check().await })
+                }))
+            })
         }
-        "test" => Worker::new(broker, test::toolbox(), config),
+        "test" => Box::new(move |broker| Worker::new(broker, test::toolbox(), config)),
         other => bail!("there is no worker of kind `{other}` in this build"),
     };
-    Ok(Box::new(|shutdown| {
-        Box::pin(async { Ok(worker.run(shutdown).await?) })
+    Ok(Box::new(move |shutdown| {
+        Box::pin(async move {
+            tokio::select! {
+                () = topology(&mut broker, ready) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            Ok(make(broker).run(shutdown).await?)
+        })
     }))
+}
+
+/// Waits until JetStream is as a worker needs it. It may not be allowed to create a work queue that was in
+/// the memory of a server that was restarted; an orchestrator creates it again.
+async fn topology(broker: &mut Broker, first: Result<Report, RequestError>) {
+    let mut found = first;
+    let mut pause = TOPOLOGY_PAUSE;
+    while let Err(error) = found {
+        let error = afu9_broker::error::chain(&error);
+        tracing::warn!(error, "JetStream is not prepared yet, waiting for it");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_TOPOLOGY_PAUSE);
+        found = broker.ensure_topology().await;
+    }
 }
 
 fn host() -> String {

@@ -1,6 +1,7 @@
 //! Executions that start each other: as steps, and by their ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use afu9_schemas::ExecutionId;
 use afu9_schemas::definition::Decision;
@@ -8,8 +9,9 @@ use afu9_schemas::message::{
     Control, ControlAction, ControlOutcome, HistoryKind, InputKind, TriggerKind,
 };
 use afu9_schemas::view::{Cause, ExecutionStatus};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::world::{World, wish};
 
@@ -125,6 +127,70 @@ async fn a_cancelled_execution_takes_its_children_with_it() -> Result<()> {
     worker.stop().await?;
     orchestrator.stop().await?;
     Ok(())
+}
+
+/// Thousands of children of one version look it up once.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_of_one_version_read_it_once() -> Result<()> {
+    let world = World::start().await?;
+    let child = |wait: &str| format!("name: child\nsteps:\n  - {{ name: a, sleep: {wait} }}\n");
+    world.apply(&child("1ms")).await?;
+    world.apply(&child("2ms")).await?;
+    let orchestrator = world.orchestrator();
+    let before = orchestrator.stats().definitions_read;
+    for (name, version) in [("newest", ""), ("pinned", ", version: 1")] {
+        let parent = world
+            .apply(&format!(
+                "name: {name}\nsteps:\n  - {{ name: each, forEach: \"${{range(200)}}\", maxParallel: 200, \
+                 workflow: {{ name: child{version} }} }}\n"
+            ))
+            .await?;
+        let id = world.start_one(&parent, json!({})).await?;
+        let ended = world.wait_for_ends(&[id]).await?;
+        assert_eq!(
+            ended[&id].status,
+            ExecutionStatus::Completed,
+            "{:?}",
+            ended[&id].error
+        );
+    }
+    let read = orchestrator.stats().definitions_read - before;
+    assert!(
+        read <= 8,
+        "{read} definitions were read for 400 children of two versions"
+    );
+    orchestrator.stop().await
+}
+
+/// What cannot be started is seen, as a dead letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_or_a_schedule_that_cannot_start_anything_leaves_a_dead_letter() -> Result<()> {
+    let world = World::start().await?;
+    world
+        .apply(
+            r#"
+name: broken
+on:
+  - workflow: { name: quick, input: { n: "${upstream.output.absent}" } }
+  - schedule: { cron: "* * * * * *", input: { n: "${schedule.at / 2}" } }
+steps: [{ name: a, sleep: 1ms }]
+"#,
+        )
+        .await?;
+    let quick = world
+        .apply("name: quick\nsteps: [{ name: a, sleep: 1ms }]\n")
+        .await?;
+    let orchestrator = world.orchestrator();
+    let id = world.start_one(&quick, json!({})).await?;
+    world.wait_for_ends(&[id]).await?;
+    // One of the end, and one of each second.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while orchestrator.stats().dead_letters < 3 {
+        ensure!(Instant::now() < deadline, "{:?}", orchestrator.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(orchestrator.stats().unstarted >= 3);
+    orchestrator.stop().await
 }
 
 /// Whoever started an execution has started what it starts.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use afu9_broker::Durability;
 use afu9_broker::config::Limits;
 use afu9_schemas::view::ExecutionStatus;
 use anyhow::{Context, Result};
@@ -34,6 +35,27 @@ async fn jobs_of_a_kind_that_is_off_fail_and_hold_nobody_up() -> Result<()> {
         assert_eq!(error.code, "job.no_queue");
         assert_eq!(world.step(*id, "a").attempts.len(), 1, "not tried again");
     }
+    orchestrator.stop().await
+}
+
+/// In durable mode queues are in the memory of the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_waits_for_a_queue_that_went_with_the_server() -> Result<()> {
+    let mut world = World::start_with(Durability::Durable).await?;
+    let workflow = world
+        .apply("name: w\nsteps:\n  - { name: a, tool: test.noop }\n")
+        .await?;
+    world.kill_and_restart_nats()?;
+    let worker = world.worker();
+    // It has looked, and found no queue.
+    tokio::time::timeout(Duration::from_secs(1), worker.ended())
+        .await
+        .expect_err("it waits");
+    let orchestrator = world.orchestrator();
+    let id = world.start_one(&workflow, json!({})).await?;
+    let ended = world.wait_for_ends(&[id]).await?;
+    assert_eq!(ended[&id].status, ExecutionStatus::Completed);
+    worker.stop().await?;
     orchestrator.stop().await
 }
 

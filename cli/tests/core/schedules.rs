@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use afu9_broker::kv::{ScheduleState, Swap};
 use afu9_engine::schedule::MAX_CATCH_UP;
-use afu9_schemas::message::{HistoryKind, TriggerKind};
+use afu9_schemas::message::{HistoryKind, HoldScope, TriggerKind};
 use afu9_schemas::{ExecutionId, Timestamp};
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::Instant;
@@ -231,6 +231,52 @@ async fn after_an_outage_a_rule_starts_nothing_one_or_all() -> Result<()> {
     third.stop().await?;
     worker.stop().await?;
     Ok(())
+}
+
+/// Otherwise a weekend's worth of executions begins at the release.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_workflow_is_not_started_by_its_schedule() -> Result<()> {
+    let world = World::start().await?;
+    let worker = world.worker();
+    let first = world.orchestrator();
+    let schedule = "cron: '* * * * * *', missed: skip";
+    world.apply(&definition("ticks", schedule)).await?;
+    world.apply(&definition("clock", schedule)).await?;
+    until("the first instants", || {
+        (!instants(&world, "ticks").is_empty()).then_some(())
+    })
+    .await?;
+    let hold = HoldScope::Workflow("ticks".to_owned());
+    world.hold(&hold).await?;
+    let passed = |than: Timestamp| {
+        let last = instants(&world, "clock").last().copied();
+        last.is_some_and(|last| last > than.plus(Duration::from_secs(2)))
+            .then_some(())
+    };
+    // What was on its way when it was held.
+    let held = now();
+    until("time to pass", || passed(held)).await?;
+    let begun = instants(&world, "ticks");
+    first.stop().await?;
+    // As if it had been held for a day: whoever takes over knows of the hold.
+    set_back(&world, "ticks", ago(HOUR * 24)).await?;
+    let second = world.orchestrator();
+    let taken_over = now();
+    until("time to pass", || passed(taken_over)).await?;
+    assert_eq!(instants(&world, "ticks"), begun);
+    world.release(&hold).await?;
+    until("it to go on", || {
+        (instants(&world, "ticks").len() > begun.len()).then_some(())
+    })
+    .await?;
+    state_when(&world, "ticks", |state| state.through > taken_over).await?;
+    let oldest = instants(&world, "ticks").difference(&begun).next().copied();
+    assert!(
+        oldest.is_some_and(|at| at > ago(Duration::from_secs(180))),
+        "{oldest:?}"
+    );
+    second.stop().await?;
+    worker.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,6 +89,13 @@ impl Role {
         self.task.await?
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(&self) {
+        while !self.task.is_finished() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Ends it at its next await, without any farewell.
     pub(crate) async fn abort(self) {
         self.task.abort();

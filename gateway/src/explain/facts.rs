@@ -1,12 +1,11 @@
 //! What the owner of an execution does not know about its jobs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use afu9_broker::error::chain;
 use afu9_schemas::message::{Query, QueryReply, WorkQuery};
-use afu9_schemas::tool::kind_profile;
 use afu9_schemas::view::{Cause, ExplainView};
-use afu9_schemas::{ExecutionId, JobId, Timestamp, ToolName, WorkerId, WorkerKind};
+use afu9_schemas::{ExecutionId, JobId, Lane, Timestamp, ToolName, WorkerId, WorkerKind};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -19,19 +18,25 @@ pub(crate) struct Facts {
     pub(super) running: HashMap<JobId, (WorkerId, Timestamp)>,
     /// The tools of steps, by their names.
     pub(super) tools: HashMap<String, ToolName>,
-    /// How many workers of a kind take jobs.
+    /// How many workers of a kind take jobs, once every worker there is must have been heard of.
     pub(super) live: HashMap<WorkerKind, u32>,
-    /// How many jobs are in a kind's queue at most.
-    pub(super) queued: HashMap<WorkerKind, u64>,
+    /// How many messages of jobs are in a lane of a kind's queue. One is one job, but for kinds whose jobs
+    /// have no effect outside.
+    pub(super) queued: HashMap<(WorkerKind, Lane), u64>,
 }
 
 impl App {
     pub(super) async fn facts(&self, view: &ExplainView) -> Facts {
         let mut kinds = BTreeSet::new();
+        let mut lanes = HashSet::new();
         let mut jobs = Vec::new();
         for cause in &view.causes {
-            if let Cause::Worker { job, kind, .. } = &cause.cause {
+            if let Cause::Worker {
+                job, kind, lane, ..
+            } = &cause.cause
+            {
                 kinds.insert(kind.clone());
+                lanes.insert((kind.clone(), *lane));
                 jobs.extend(*job);
             }
         }
@@ -39,9 +44,11 @@ impl App {
         let live = |kind: &WorkerKind| {
             let workers = self.fleet.live(kind, now);
             let taking = workers.iter().filter(|worker| !worker.draining).count();
-            (kind.clone(), u32::try_from(taking).unwrap_or(u32::MAX))
+            // Nobody heard of yet does not mean that nobody is there.
+            let known = taking > 0 || self.fleet.is_known(now);
+            known.then(|| (kind.clone(), u32::try_from(taking).unwrap_or(u32::MAX)))
         };
-        let live = kinds.iter().map(live).collect();
+        let live = kinds.iter().filter_map(live).collect();
         if jobs.is_empty() {
             return Facts {
                 live,
@@ -51,7 +58,7 @@ impl App {
         let (running, tools, queued) = tokio::join!(
             self.who_runs(jobs),
             self.tools_of(view.summary.id),
-            join_all(kinds.iter().map(|kind| self.queued(kind))),
+            join_all(lanes.iter().map(|(kind, lane)| self.queued(kind, *lane))),
         );
         Facts {
             running,
@@ -90,13 +97,8 @@ impl App {
         }
     }
 
-    /// The positions between the oldest message of a queue and its last are a bound on what is in it,
-    /// of both lanes: in between, others may be answered already.
-    async fn queued(&self, kind: &WorkerKind) -> Option<(WorkerKind, u64)> {
-        let mark = self.broker.work_mark(kind).await.ok()?;
-        let messages = (mark.last_sequence + 1).saturating_sub(mark.first_sequence);
-        let per_message = kind_profile(kind).map_or(1, |profile| profile.jobs_per_message);
-        let jobs = messages.saturating_mul(u64::try_from(per_message).unwrap_or(u64::MAX));
-        Some((kind.clone(), jobs))
+    async fn queued(&self, kind: &WorkerKind, lane: Lane) -> Option<((WorkerKind, Lane), u64)> {
+        let messages = self.broker.work_queued(kind, lane).await.ok()?;
+        Some(((kind.clone(), lane), messages))
     }
 }

@@ -160,15 +160,18 @@ fn at_work(view: &CauseView, facts: &Facts) -> Told {
     };
     let live = live.or_else(|| facts.live.get(kind).copied());
     // In the queue, it is itself one of those that are queued.
-    let queued = facts.queued.get(kind).map(|all| all.saturating_sub(1));
+    let queued = facts.queued.get(&(kind.clone(), *lane));
+    let queued = queued.map(|all| all.saturating_sub(1));
     let ahead = ahead.or(queued.filter(|_| job.is_some()));
     let mut sentence = match (job, live) {
         (_, Some(0)) => format!("waits for a `{kind}` worker since {since}, and none is alive"),
         (Some(_), _) => format!("waits for a free `{kind}` worker since {since}"),
         (None, _) => format!("waits for its turn among the `{kind}` jobs since {since}"),
     };
-    if let Some(live) = live.filter(|live| *live > 0) {
-        sentence.push_str(&format!("; workers alive: {live}"));
+    match live {
+        None => sentence.push_str("; which workers are alive is not known yet"),
+        Some(0) => {}
+        Some(live) => sentence.push_str(&format!("; workers alive: {live}")),
     }
     if let Some(ahead) = ahead {
         sentence.push_str(&format!("; at most {ahead} jobs are ahead of it"));
@@ -401,7 +404,7 @@ mod tests {
     fn a_job_that_a_worker_runs_is_told_apart_from_one_that_waits() {
         let mut facts = Facts::default();
         facts.live.insert(github(), 2);
-        facts.queued.insert(github(), 4);
+        facts.queued.insert((github(), Lane::Bulk), 4);
         let told_now = told(&view(vec![worker(Some(job())), worker(None)]), &facts);
         let waits = &told_now["causes"][0];
         assert_eq!(

@@ -19,8 +19,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         .iter()
         .map(|kind| (kind.to_string(), app.fleet.live(kind, now).len()))
         .collect();
+    let counted = app.counted().await;
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        app.metrics.text(&live),
+        app.metrics.text(&live, &counted),
     )
 }

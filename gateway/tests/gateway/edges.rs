@@ -291,3 +291,26 @@ async fn a_gateway_that_cannot_reach_the_broker_says_so_and_recovers() {
         .await
         .expect("stops");
 }
+
+/// Nobody else can see what the owners count: the prover's findings among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_orchestrators_count_is_in_the_metrics() {
+    let world = world().await;
+    let gateway = world.gateway(config()).await;
+    let metrics = answer(gateway.call(Method::GET, "/metrics")).await;
+    assert!(
+        metrics.text.contains("\nafu9_orchestrators 0\n"),
+        "{metrics:?}"
+    );
+    gateway.stop().await;
+    let _owner = world.owner().await;
+    let gateway = world.gateway(config()).await;
+    let metrics = answer(gateway.call(Method::GET, "/metrics")).await;
+    for line in [
+        "afu9_orchestrators 1",
+        "afu9_orchestrator_events_total{event=\"orphans\"} 2",
+    ] {
+        assert!(metrics.text.contains(&format!("\n{line}\n")), "{metrics:?}");
+    }
+    gateway.stop().await;
+}

@@ -185,6 +185,8 @@ impl Owner {
                 Some(view) => QueryReply::Explained(Box::new(view)),
                 None => QueryReply::Unknown,
             },
+            // As one that has no counters.
+            Query::Status => QueryReply::Unknown,
             Query::Holds => QueryReply::Holds(self.state.holds().to_vec()),
             Query::List { limit } => QueryReply::Executions {
                 executions: self.state.list(*limit as usize),

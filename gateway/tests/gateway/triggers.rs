@@ -206,7 +206,7 @@ async fn what_cannot_be_started_is_refused() {
     let refused = production.post(TRIGGER, &json!({})).await;
     refused.expect_problem(403, "workflow.test_tools", "POLICY");
     let refused = production
-        .put("other", &ECHO.replace("echo\n", "other\n"))
+        .put("other", &ECHO.replace("name: echo", "name: other"))
         .await;
     refused.expect_problem(403, "workflow.test_tools", "POLICY");
     assert_eq!(world.starts().await.len(), 0);

@@ -10,16 +10,16 @@ use afu9_schemas::message::{
 use afu9_schemas::{ExecutionId, PartitionCount};
 
 use super::{Owner, PAUSE};
-use crate::definitions::DefinitionCache;
+use crate::catalog::Catalog;
 
 impl Owner {
     /// Looks a workflow up, and writes the finding into the log, while the loop goes on.
     pub(super) fn resolve(&mut self, wanted: ResolveChild) {
-        let (definitions, writer) = (self.shared.definitions.clone(), self.shared.writer.clone());
+        let (catalog, writer) = (self.shared.catalog.clone(), self.shared.writer.clone());
         let partitions = self.shared.broker.partitions();
         let partition = self.partition;
         self.resolving.push(Box::pin(async move {
-            let child = child(&definitions, partitions, &wanted).await;
+            let child = child(&catalog, partitions, &wanted).await;
             let input = Input {
                 execution: wanted.parent,
                 kind: InputKind::ChildResolved(Box::new(ChildResolved {
@@ -51,14 +51,14 @@ impl Owner {
 }
 
 async fn child(
-    definitions: &DefinitionCache,
+    catalog: &Catalog,
     partitions: PartitionCount,
     wanted: &ResolveChild,
 ) -> Result<Box<ChildStart>, StepError> {
     let refused =
         |code: &str, message: String| Err(StepError::new(ErrorClass::Permanent, code, message));
     let name = &wanted.workflow;
-    let Some(found) = definitions.find(name, wanted.version).await else {
+    let Some(found) = catalog.find(name, wanted.version).await else {
         let version = wanted
             .version
             .map(|v| format!("version {v} of "))

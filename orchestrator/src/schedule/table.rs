@@ -1,12 +1,14 @@
 //! All schedules as they are known: what the newest definitions say of them, and how far each has got.
 //! Changed here without waiting; the scheduler stores what has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use afu9_broker::kv::ScheduleState;
 use afu9_engine::schedule::{self, Plan, Schedule};
 use afu9_schemas::definition::{ScheduleTrigger, TriggerRule};
+use afu9_schemas::message::HoldScope;
+use afu9_schemas::view::HoldView;
 use afu9_schemas::{ScheduleId, Timestamp};
 
 use crate::definitions::Found;
@@ -17,6 +19,34 @@ pub(super) type Key = (String, ScheduleId);
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: BTreeMap<Key, Entry>,
+}
+
+/// The workflows whose schedules stand still.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    everything: bool,
+    workflows: BTreeSet<String>,
+}
+
+impl Held {
+    pub(super) fn new(holds: &[HoldView]) -> Self {
+        let mut held = Self::default();
+        for hold in holds {
+            match &hold.scope {
+                HoldScope::All => held.everything = true,
+                HoldScope::Workflow(name) => {
+                    held.workflows.insert(name.clone());
+                }
+                // Its executions begin, and their jobs wait.
+                HoldScope::Kind(_) => {}
+            }
+        }
+        held
+    }
+
+    fn holds(&self, workflow: &str) -> bool {
+        self.everything || self.workflows.contains(workflow)
+    }
 }
 
 /// One schedule.
@@ -93,19 +123,20 @@ impl Table {
     }
 
     /// Takes over what the definitions say now. A schedule that is new, or was paused, begins at `now`.
-    pub(super) fn follow(&mut self, definitions: Vec<Found>, now: Timestamp) {
+    pub(super) fn follow(&mut self, definitions: Vec<Arc<Found>>, now: Timestamp) {
+        let readable: BTreeSet<&str> = definitions
+            .iter()
+            .map(|found| found.record.workflow.name.as_str())
+            .collect();
         for (key, entry) in &mut self.entries {
-            let readable = definitions
-                .iter()
-                .any(|found| found.record.workflow.name == key.0);
-            entry.standing = if readable {
+            entry.standing = if readable.contains(key.0.as_str()) {
                 Standing::Gone
             } else {
                 Standing::Unknown
             };
         }
         let enabled = definitions.into_iter().filter(|found| found.record.enabled);
-        for found in enabled.map(Arc::new) {
+        for found in enabled {
             let triggers = &found.workflow.definition.triggers;
             for (index, (rule, id)) in triggers.iter().zip(schedule::ids(triggers)).enumerate() {
                 if let (TriggerRule::Schedule(rule), Some(id)) = (rule, id) {
@@ -178,30 +209,38 @@ impl Table {
     }
 
     /// When the first schedule has to be looked at again.
-    pub(super) fn wake(&self) -> Option<Timestamp> {
-        self.entries.values().filter_map(Entry::wake).min()
+    pub(super) fn wake(&self, held: &Held) -> Option<Timestamp> {
+        let entries = self.entries.iter().filter(|(key, _)| !held.holds(&key.0));
+        entries.filter_map(|(_, entry)| entry.wake()).min()
     }
 
     /// What the schedules that are due at `now` start, those first that have been due for longest;
-    /// `enough` executions or a few more.
-    pub(super) fn due(&self, now: Timestamp, enough: usize) -> Vec<(Key, Arc<Rule>, Plan)> {
+    /// `enough` instants or as many more as one schedule has missed.
+    pub(super) fn due(
+        &self,
+        now: Timestamp,
+        enough: u64,
+        held: &Held,
+    ) -> Vec<(Key, Arc<Rule>, Plan)> {
         let mut due: Vec<(Timestamp, &Key, &Entry)> = self
             .entries
             .iter()
+            .filter(|(key, _)| !held.holds(&key.0))
             .filter_map(|(key, entry)| {
                 Some((entry.wake().filter(|wake| *wake <= now)?, key, entry))
             })
             .collect();
         due.sort_by_key(|(wake, ..)| *wake);
         let mut plans = Vec::new();
-        let mut starts = 0;
+        let mut instants = 0;
         for (_, key, entry) in due {
-            if starts >= enough {
+            if instants >= enough {
                 break;
             }
             if let Standing::Ruled { rule, .. } = &entry.standing {
                 let plan = rule.schedule.plan(entry.state.through, now);
-                starts += plan.fire.len();
+                // Each that is passed over was found, too.
+                instants += plan.fire.len() as u64 + plan.skipped;
                 plans.push((key.clone(), Arc::clone(rule), plan));
             }
         }

@@ -13,13 +13,15 @@ use crate::time::Timestamp;
 pub struct DeadLetter {
     /// Why it is here.
     pub reason: DeadLetterReason,
-    /// The worker kind whose job it was; none for a webhook delivery or a batch of history.
+    /// The worker kind whose job it was; none for a webhook delivery, a trigger or a batch of
+    /// history.
     #[serde(default)]
     pub kind: Option<WorkerKind>,
     /// The job, where it could be decoded.
     #[serde(default)]
     pub job: Option<Job>,
-    /// The message as it was, where it could not be decoded.
+    /// The message as it was, where it could not be decoded; what a trigger had to go by, as JSON, where
+    /// that could not start its workflow.
     #[serde(default, with = "serde_bytes")]
     pub raw: Option<Vec<u8>>,
     /// Every attempt.
@@ -45,6 +47,8 @@ pub enum DeadLetterReason {
     DeliveriesExhausted,
     /// A webhook delivery could not be routed.
     Unroutable,
+    /// A schedule, or the end of another execution, could not start its workflow.
+    Unstarted,
     /// The database will never take a batch of history.
     Unwritable,
 }
@@ -58,6 +62,7 @@ impl DeadLetterReason {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::DeliveriesExhausted => "deliveries_exhausted",
             Self::Unroutable => "unroutable",
+            Self::Unstarted => "unstarted",
             Self::Unwritable => "unwritable",
         }
     }

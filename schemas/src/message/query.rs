@@ -1,8 +1,10 @@
 //! Questions to the owner of a partition about what it holds in memory.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ExecutionId, JobId, WorkerId};
+use crate::id::{ExecutionId, InstanceId, JobId, WorkerId};
 use crate::time::Timestamp;
 use crate::view::{ExecutionSummary, ExecutionView, ExplainView, HoldView};
 
@@ -22,6 +24,8 @@ pub enum Query {
     },
     /// What is held in the partition.
     Holds,
+    /// What the orchestrator behind the owner has done.
+    Status,
     /// The newest executions the owner still holds.
     List {
         /// How many at most.
@@ -45,6 +49,15 @@ pub struct WorkReply {
     pub running: Vec<(JobId, Timestamp)>,
 }
 
+/// What an orchestrator has done since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrchestratorStatus {
+    /// Which: it may own many partitions.
+    pub instance: InstanceId,
+    /// Its counters by their names.
+    pub counters: BTreeMap<String, u64>,
+}
+
 /// The owner's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +70,8 @@ pub enum QueryReply {
     Explained(Box<ExplainView>),
     /// What is held.
     Holds(Vec<HoldView>),
+    /// What the orchestrator has done.
+    Status(OrchestratorStatus),
     /// Newest first.
     Executions {
         /// At most as many as were asked for.

@@ -7,14 +7,14 @@ use afu9_schemas::message::{
     Cancel, CancelNotice, ChildEnded, ChildResolved, ChildStart, Control, ControlAction,
     ControlOutcome, ControlRecord, DeadLetter, DeadLetterReason, ExecutionEnded, ExecutionStarted,
     Heartbeat, HistoryBatch, HistoryEvent, HistoryKind, HoldScope, InboxBody, InboxDelivery, Input,
-    InputEnvelope, InputKind, JobEnvelope, JobResult, KeptStep, Outcome, Query, QueryReply, Rerun,
-    Start, StatusChanged, StepEnded, Trigger, TriggerKind, WorkQuery, WorkReply,
+    InputEnvelope, InputKind, JobEnvelope, JobResult, KeptStep, OrchestratorStatus, Outcome, Query,
+    QueryReply, Rerun, Start, StatusChanged, StepEnded, Trigger, TriggerKind, WorkQuery, WorkReply,
 };
 use afu9_schemas::view::{
     Cause, CauseView, DecisionView, ExecutionStatus, ExecutionView, ExplainView, HoldView,
     ItemsView, PauseView, StepAction, StepRole, StepStatus, StepView,
 };
-use afu9_schemas::{ArtifactRef, DeliveryId, ExecutionId, Lane, Partition};
+use afu9_schemas::{ArtifactRef, DeliveryId, ExecutionId, InstanceId, Lane, Partition};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -348,6 +348,7 @@ fn queries() {
     written("query_show.v2.msgpack", &Query::Show { execution });
     written("query_explain.v2.msgpack", &Query::Explain { execution });
     written("query_holds.v2.msgpack", &Query::Holds);
+    written("query_status.v2.msgpack", &Query::Status);
     written("query_list.v2.msgpack", &Query::List { limit: 50 });
     written(
         "work_query.v2.msgpack",
@@ -424,6 +425,13 @@ fn replies() {
             scope: HoldScope::Kind(kind()),
             pause: pause(),
         }]),
+    );
+    written(
+        "query_reply_status.v2.msgpack",
+        &QueryReply::Status(OrchestratorStatus {
+            instance: InstanceId::from_uuid(uuid::Uuid::from_u128(7)),
+            counters: [("orphans".to_owned(), 0), ("repaired".to_owned(), 2)].into(),
+        }),
     );
     written(
         "query_reply_list.v2.msgpack",
@@ -594,6 +602,7 @@ fn words() {
             DeadLetterReason::AttemptsExhausted,
             DeadLetterReason::DeliveriesExhausted,
             DeadLetterReason::Unroutable,
+            DeadLetterReason::Unstarted,
             DeadLetterReason::Unwritable,
         ],
         checks: vec![

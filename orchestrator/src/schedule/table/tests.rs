@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use afu9_schemas::definition::{self, ReadOptions};
-use afu9_schemas::message::{DefinitionRecord, WorkflowRef};
+use afu9_schemas::message::{DefinitionRecord, HoldScope, WorkflowRef};
+use afu9_schemas::view::{HoldView, PauseView};
 use afu9_schemas::{Timestamp, WorkflowId};
 
 use super::*;
 
-const ENOUGH: usize = 100;
+const ENOUGH: u64 = 100;
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).expect(text)
 }
 
-fn found(name: &str, triggers: &str) -> Found {
+fn found(name: &str, triggers: &str) -> Arc<Found> {
     let source = format!("name: {name}\non: {triggers}\nsteps: [{{ name: a, tool: test.noop }}]\n");
     let options = ReadOptions { name: Some(name) };
     let compiled = afu9_engine::workflow::compile(&source, options).expect("valid");
-    Found {
+    Arc::new(Found {
         record: DefinitionRecord {
             workflow: WorkflowRef {
                 id: WorkflowId::new(),
@@ -32,7 +33,7 @@ fn found(name: &str, triggers: &str) -> Found {
             applied_by: "test".to_owned(),
         },
         workflow: Arc::new(compiled.workflow),
-    }
+    })
 }
 
 /// Stores every change, and returns what was stored.
@@ -48,7 +49,7 @@ fn store(table: &mut Table) -> Vec<Change> {
 /// What is due is started, and told as the instants.
 fn run(table: &mut Table, now: Timestamp) -> Vec<String> {
     let mut instants = Vec::new();
-    for (key, _, plan) in table.due(now, ENOUGH) {
+    for (key, _, plan) in table.due(now, ENOUGH, &Held::default()) {
         instants.extend(plan.fire.iter().map(|firing| firing.at.to_string()));
         table.done(&key, &plan);
     }
@@ -64,7 +65,10 @@ fn a_schedule_begins_when_it_is_first_seen() {
     let seen = at("2026-01-01T12:00:00Z");
     table.follow(vec![found("nightly", NIGHTLY)], seen);
     let due = at("2026-01-02T03:00:00Z");
-    assert_eq!((table.ruled(), table.wake()), (1, Some(due)));
+    assert_eq!(
+        (table.ruled(), table.wake(&Held::default())),
+        (1, Some(due))
+    );
     let changes = store(&mut table);
     assert_eq!((changes.len(), changes[0].revision), (1, 0));
     let state = changes[0].state.clone().expect("stored");
@@ -72,12 +76,17 @@ fn a_schedule_begins_when_it_is_first_seen() {
         (state.through, state.fired, state.next),
         (seen, None, Some(due))
     );
-    assert_eq!(table.due(at("2026-01-02T02:59:59Z"), ENOUGH).len(), 0);
+    assert_eq!(
+        table
+            .due(at("2026-01-02T02:59:59Z"), ENOUGH, &Held::default())
+            .len(),
+        0
+    );
     assert_eq!(run(&mut table, due), ["2026-01-02T03:00:00.000Z"]);
     let state = store(&mut table)[0].state.clone().expect("stored");
     assert_eq!((state.through, state.fired), (due, Some(due)));
     assert_eq!(
-        (state.next, table.wake()),
+        (state.next, table.wake(&Held::default())),
         (Some(at("2026-01-03T03:00:00Z")), state.next)
     );
     // Another process finds it.
@@ -109,14 +118,20 @@ fn a_paused_schedule_starts_nothing_and_misses_nothing() {
     store(&mut table);
     table.follow(vec![found("nightly", PAUSED)], at("2026-01-01T13:00:00Z"));
     let state = store(&mut table)[0].state.clone().expect("stored");
-    assert_eq!((state.paused, state.next, table.wake()), (true, None, None));
+    assert_eq!(
+        (state.paused, state.next, table.wake(&Held::default())),
+        (true, None, None)
+    );
     assert_eq!(run(&mut table, at("2026-01-05T00:00:00Z")), [""; 0]);
     // Another process, days later.
     let mut table = Table::new(vec![(state, 2)]);
     let now = at("2026-01-05T12:00:00Z");
     table.follow(vec![found("nightly", NIGHTLY)], now);
     assert_eq!(run(&mut table, now), [""; 0]);
-    assert_eq!(table.wake(), Some(at("2026-01-06T03:00:00Z")));
+    assert_eq!(
+        table.wake(&Held::default()),
+        Some(at("2026-01-06T03:00:00Z"))
+    );
     let state = store(&mut table)[0].state.clone().expect("stored");
     assert_eq!((state.paused, state.through), (false, now));
 }
@@ -126,10 +141,10 @@ fn a_schedule_that_no_definition_has_is_removed_and_begins_anew() {
     let mut table = Table::default();
     table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T12:00:00Z"));
     store(&mut table);
-    let mut disabled = found("nightly", NIGHTLY);
+    let mut disabled = Arc::unwrap_or_clone(found("nightly", NIGHTLY));
     disabled.record.enabled = false;
-    table.follow(vec![disabled], at("2026-01-01T13:00:00Z"));
-    assert_eq!((table.ruled(), table.wake()), (0, None));
+    table.follow(vec![Arc::new(disabled)], at("2026-01-01T13:00:00Z"));
+    assert_eq!((table.ruled(), table.wake(&Held::default())), (0, None));
     let changes = store(&mut table);
     assert_eq!((&changes[0].state, changes[0].revision), (&None, 1));
     let now = at("2026-01-05T12:00:00Z");
@@ -167,11 +182,63 @@ fn a_turn_is_bounded_and_takes_what_has_waited_longest() {
         begin,
     );
     let now = begin.plus(Duration::from_secs(3600));
-    let first = table.due(now, 1);
+    let first = table.due(now, 1, &Held::default());
     assert_eq!(first.len(), 1);
     assert_eq!((first[0].0.0.as_str(), first[0].2.fire.len()), ("b", 60));
     table.done(&first[0].0, &first[0].2);
-    assert_eq!(table.wake(), Some(now), "at once");
-    let second = table.due(now, 1);
+    assert_eq!(table.wake(&Held::default()), Some(now), "at once");
+    let second = table.due(now, 1, &Held::default());
     assert_eq!((second.len(), second[0].0.0.as_str()), (1, "a"));
+}
+
+#[test]
+fn what_is_held_stands_still_and_is_late_at_the_release() {
+    const EVERY_SECOND: &str = "[{ schedule: { cron: '* * * * * *', missed: skip } }]";
+    let hold = |scope| HoldView {
+        scope,
+        pause: PauseView {
+            by: "test".to_owned(),
+            reason: None,
+            at: Timestamp::from_micros(0),
+        },
+    };
+    let mut table = Table::default();
+    let begin = at("2026-01-02T12:00:00Z");
+    table.follow(vec![found("often", EVERY_SECOND)], begin);
+    let monday = at("2026-01-05T12:00:00Z");
+    for scope in [HoldScope::All, HoldScope::Workflow("often".to_owned())] {
+        let held = Held::new(&[hold(scope)]);
+        assert_eq!(table.due(monday, ENOUGH, &held).len(), 0);
+        assert_eq!(table.wake(&held), None);
+    }
+    let elsewhere = Held::new(&[
+        hold(HoldScope::Workflow("other".to_owned())),
+        hold(HoldScope::Kind("test".parse().expect("valid"))),
+    ]);
+    assert_eq!(table.wake(&elsewhere), Some(at("2026-01-02T12:00:01Z")));
+    assert_eq!(
+        run(&mut table, monday).len(),
+        61,
+        "the last minute, not three days"
+    );
+}
+
+/// Also where everything that was missed is passed over: finding out how much takes its time.
+#[test]
+fn a_turn_deals_with_few_schedules_that_missed_much() {
+    const EVERY_SECOND: &str = "[{ schedule: { cron: '* * * * * *', missed: skip } }]";
+    let mut table = Table::default();
+    let many = (0..50).map(|n| found(&format!("often_{n}"), EVERY_SECOND));
+    table.follow(many.collect(), at("2026-01-02T12:00:00Z"));
+    let now = at("2026-01-05T12:00:00Z");
+    let mut turns = 0;
+    while table.wake(&Held::default()).is_some_and(|wake| wake <= now) {
+        let due = table.due(now, ENOUGH, &Held::default());
+        assert_eq!(due.len(), 1);
+        for (key, _, plan) in due {
+            table.done(&key, &plan);
+        }
+        turns += 1;
+    }
+    assert_eq!(turns, 50);
 }
