@@ -72,12 +72,11 @@ impl CompiledTrigger {
         roots: Roots<'_>,
         default: impl FnOnce() -> Value,
     ) -> Result<Option<Value>, (String, EvalError)> {
-        if let Some(filter) = &self.filter
-            && !filter
-                .holds(&roots)
-                .map_err(|error| ("filter".to_owned(), error))?
-        {
-            return Ok(None);
+        match self.filter.as_ref().map(|filter| filter.holds(&roots)) {
+            None | Some(Ok(true)) => {}
+            // What the filter looks at is not there: it is about something else.
+            Some(Ok(false) | Err(EvalError::Unresolved { .. })) => return Ok(None),
+            Some(Err(error)) => return Err(("filter".to_owned(), error)),
         }
         match &self.input {
             None => Ok(Some(default())),

@@ -28,11 +28,14 @@ pub(crate) struct DefinitionCache {
     store: DefinitionStore,
     compiled: Arc<Mutex<Compiled>>,
     /// Versions that were asked for by their number. They never change.
-    numbered: Arc<Mutex<HashMap<(String, u32), Arc<Found>>>>,
+    numbered: Arc<Mutex<Numbered>>,
     /// One lookup at a time: thousands that want the same version at once read it once.
     asking: Arc<tokio::sync::Mutex<()>>,
     stats: Arc<Stats>,
 }
+
+/// By the workflow's name and the version's number.
+type Numbered = HashMap<(String, u32), Arc<Found>>;
 
 #[derive(Debug, Default)]
 struct Compiled {

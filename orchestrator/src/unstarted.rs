@@ -16,7 +16,7 @@ use crate::definitions::Found;
 pub(crate) struct Unstarted {
     /// The same for the same cause: by it a second copy is recognised.
     id: String,
-    letter: DeadLetter,
+    letter: Box<DeadLetter>,
 }
 
 impl Unstarted {
@@ -38,7 +38,7 @@ impl Unstarted {
         });
         Self {
             id: format!("dlq.{origin}"),
-            letter: DeadLetter {
+            letter: Box::new(DeadLetter {
                 reason: DeadLetterReason::Unstarted,
                 kind: None,
                 job: None,
@@ -46,7 +46,7 @@ impl Unstarted {
                 attempts: Vec::new(),
                 error: StepError::new(ErrorClass::Permanent, code, message),
                 at,
-            },
+            }),
         }
     }
 
