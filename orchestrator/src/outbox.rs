@@ -187,3 +187,56 @@ fn send(writer: LogWriter, partition: Partition, inputs: Vec<Input>) -> BoxFutur
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use afu9_schemas::ExecutionId;
+    use afu9_schemas::message::{Cancel, InputKind};
+
+    use super::*;
+
+    fn input(number: usize, bytes: usize) -> Input {
+        Input {
+            execution: ExecutionId::new(),
+            kind: InputKind::Cancel(Cancel {
+                by: number.to_string(),
+                reason: Some("x".repeat(bytes)),
+            }),
+        }
+    }
+
+    fn numbers(inputs: &[Input]) -> Vec<usize> {
+        let number = |input: &Input| match &input.kind {
+            InputKind::Cancel(cancel) => cancel.by.parse().expect("a number"),
+            other => panic!("{other:?}"),
+        };
+        inputs.iter().map(number).collect()
+    }
+
+    #[test]
+    fn a_message_holds_the_first_ones_in_their_order_and_is_bounded() {
+        let mut lane = Lane::default();
+        lane.waiting = (0..MAX_INPUTS * 2)
+            .map(|number| input(number, 10))
+            .collect();
+        assert_eq!(numbers(&lane.chunk()), Vec::from_iter(0..MAX_INPUTS));
+        lane.waiting = (0..4)
+            .map(|number| input(number, CLOSE_AT_BYTES / 2))
+            .collect();
+        assert_eq!(numbers(&lane.chunk()), [0]);
+        lane.waiting = (0..4)
+            .map(|number| input(number, CLOSE_AT_BYTES * 2))
+            .collect();
+        assert_eq!(numbers(&lane.chunk()), [0], "one that is large goes alone");
+    }
+
+    /// What the server refused together is sent one by one: only what it will never take is dropped.
+    #[test]
+    fn what_was_refused_together_goes_alone() {
+        let lane = Lane {
+            waiting: (0..4).map(|number| input(number, 10)).collect(),
+            alone: 2,
+        };
+        assert_eq!(numbers(&lane.chunk()), [0]);
+    }
+}
