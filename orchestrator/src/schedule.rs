@@ -98,7 +98,10 @@ impl Scheduler {
 
     async fn run_until_interrupted(&self) -> Result<std::convert::Infallible, Interruption> {
         let mut changes = self.catalog.changes();
+        // The changes first, so that none is missed between the list and them.
+        let mut pauses = self.store.follow_pauses().await?;
         let mut table = Table::new(self.store.list().await?);
+        table.note_pauses(self.store.pauses().await?);
         loop {
             changes.mark_unchanged();
             table.follow(self.catalog.readable(), now());
@@ -109,6 +112,10 @@ impl Scheduler {
                 tokio::select! {
                     // The sender is in our own catalog.
                     _ = changes.changed() => break,
+                    pause = pauses.next() => {
+                        table.note_pauses([pause?]);
+                        break;
+                    }
                     () = tokio::time::sleep(wake.min(MAX_SLEEP)) => {}
                 }
             }
