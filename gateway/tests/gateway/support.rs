@@ -356,6 +356,7 @@ impl World {
                             Query::List { limit, filter } => {
                                 let mine = known
                                     .values()
+                                    .filter(|view| is_related(view, filter))
                                     .map(|view| view.summary.clone())
                                     .filter(|summary| partitions.of(summary.id) == partition);
                                 listed(mine.collect(), *limit as usize, filter)
@@ -372,6 +373,13 @@ impl World {
             _tasks: tasks,
         }
     }
+}
+
+fn is_related(view: &ExecutionView, filter: &ListFilter) -> bool {
+    let parent = view.parent.as_ref().map(|parent| parent.execution);
+    (filter.key.is_none() || filter.key == view.key)
+        && (filter.parent.is_none() || filter.parent == parent)
+        && (filter.rerun_of.is_none() || filter.rerun_of == view.rerun_of)
 }
 
 /// A page of `executions`, as an owner gives it.
