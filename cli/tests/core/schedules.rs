@@ -9,6 +9,7 @@ use afu9_engine::schedule::MAX_CATCH_UP;
 use afu9_schemas::message::{HistoryKind, TriggerKind};
 use afu9_schemas::{ExecutionId, Timestamp};
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::world::World;
@@ -284,4 +285,90 @@ async fn a_paused_schedule_starts_nothing_and_goes_on_from_now() -> Result<()> {
     );
     worker.stop().await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_see_schedules_and_pause_them() -> Result<()> {
+    let world = World::start().await?;
+    let worker = world.worker();
+    let first = world.orchestrator();
+    let desk = world.desk().await?;
+    let source = definition("ticks", "cron: '* * * * * *', missed: all");
+    desk.apply(&source).await?;
+    desk.apply(&definition("clock", "cron: '* * * * * *', missed: all"))
+        .await?;
+    until("the first instants", || {
+        (instants(&world, "ticks").len() >= 2).then_some(())
+    })
+    .await?;
+    let list = ["schedules", "--workflow", "ticks"];
+    let so = |found: &Value| found["schedules"][0]["lastFired"].is_string();
+    let found = desk.json_when(&list, so).await?;
+    let schedule = &found["schedules"][0];
+    ensure!(schedule["next"].is_string(), "{found}");
+    ensure!(schedule["missed"] == "all", "{found}");
+
+    desk.text(0, &["schedules", "pause", "ticks", "--reason", "holiday"])
+        .await?;
+    let paused = state_when(&world, "ticks", |state| state.paused).await?;
+    ensure!(paused.next.is_none(), "{paused:?}");
+    let table = desk.text(0, &["schedules"]).await?;
+    ensure!(table.contains("ada (holiday)"), "{table}");
+    // A new version, another process, and time: nothing of it starts the schedule.
+    desk.apply(&source.replace("test.noop", "test.echo, params: { value: 1 }"))
+        .await?;
+    first.abort().await;
+    let second = world.orchestrator();
+    let (ticks, clock) = (instants(&world, "ticks"), instants(&world, "clock").len());
+    until("time to pass", || {
+        (instants(&world, "clock").len() >= clock + 4).then_some(())
+    })
+    .await?;
+    ensure!(instants(&world, "ticks") == ticks, "it was paused");
+    let state = state_when(&world, "ticks", |_| true).await?;
+    ensure!(state.paused, "{state:?}");
+
+    // Resumed while nobody runs the schedules: what came due in the pause is not made up.
+    second.stop().await?;
+    let id = schedule["schedule"].as_str().context("an id")?;
+    desk.text(0, &["schedules", "resume", "ticks", id]).await?;
+    let resumed = now();
+    let third = world.orchestrator();
+    until("it to go on", || {
+        (instants(&world, "ticks").len() > ticks.len() + 1).then_some(())
+    })
+    .await?;
+    let between = instants(&world, "ticks");
+    let between: Vec<_> = between.difference(&ticks).collect();
+    // The gateway's clock stood a moment before this one's look at it.
+    let earliest = Timestamp::from_micros(resumed.as_micros() - 1_000_000);
+    ensure!(between.iter().all(|at| **at > earliest), "{between:?}");
+
+    // A disabled workflow's schedule starts nothing either.
+    desk.text(0, &["workflows", "disable", "ticks"]).await?;
+    until("one schedule to be left", || {
+        (third.stats().schedules == 1).then_some(())
+    })
+    .await?;
+    let table = desk.text(0, &["schedules", "--workflow", "ticks"]).await?;
+    ensure!(table.contains("disabled"), "{table}");
+    let (ticks, clock) = (instants(&world, "ticks"), instants(&world, "clock").len());
+    until("time to pass", || {
+        (instants(&world, "clock").len() >= clock + 3).then_some(())
+    })
+    .await?;
+    ensure!(
+        instants(&world, "ticks").len() <= ticks.len() + 1,
+        "disabled"
+    );
+    desk.text(0, &["workflows", "enable", "ticks"]).await?;
+    let count = instants(&world, "ticks").len();
+    until("it to go on", || {
+        (instants(&world, "ticks").len() > count).then_some(())
+    })
+    .await?;
+    desk.text(1, &["schedules", "pause", "nothing"]).await?;
+    desk.close().await?;
+    third.stop().await?;
+    worker.stop().await
 }
