@@ -8,7 +8,7 @@ use afu9_servers::{RunDirectory, target_dir};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ pub(crate) struct Desk {
     environment: Vec<(String, String)>,
     directory: RunDirectory,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), afu9_gateway::Error>>,
+    task: JoinSet<Result<(), afu9_gateway::Error>>,
 }
 
 impl World {
@@ -41,7 +41,8 @@ impl World {
         config.tokens = vec![TokenConfig::new("ada", vec![Scope::Admin], &TOKEN.into())];
         let stop = CancellationToken::new();
         let gateway = Gateway::new(config, broker, None);
-        let task = tokio::spawn(gateway.run(listener, stop.clone()));
+        let mut task = JoinSet::new();
+        task.spawn(gateway.run(listener, stop.clone()));
         let environment = [
             ("AFU9_API__URL", format!("http://{address}")),
             ("AFU9_API__TOKEN", TOKEN.to_owned()),
@@ -111,8 +112,9 @@ impl Desk {
         Ok(id.to_owned())
     }
 
-    pub(crate) async fn close(self) -> Result<()> {
+    pub(crate) async fn close(mut self) -> Result<()> {
         self.stop.cancel();
-        Ok(self.task.await??)
+        let ended = self.task.join_next().await;
+        Ok(ended.context("a gateway")???)
     }
 }
