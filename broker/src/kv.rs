@@ -13,7 +13,7 @@ pub use checkpoint::{CheckpointHead, CheckpointStore, SegmentRef, WorkSeen};
 pub use definition::{Applied, DefinitionStore};
 pub use idempotency::{Claim, IdempotencyStore};
 pub use owner::{Change, Lease, LeaseStore, LeaseWatch, Member};
-pub use schedule::{ScheduleState, ScheduleStore};
+pub use schedule::{PauseWatch, SchedulePause, ScheduleState, ScheduleStore};
 
 use crate::connection::Broker;
 use crate::error::RequestError;

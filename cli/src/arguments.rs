@@ -56,6 +56,8 @@ pub(crate) enum Command {
     /// List and show executions.
     #[command(subcommand)]
     Executions(Executions),
+    /// List schedules, and pause them.
+    Schedules(Schedules),
     /// Begin nothing new in a scope, until it is released.
     Hold(Hold),
     /// Go on with a scope that is held.
@@ -73,6 +75,9 @@ pub(crate) enum Command {
         /// How many.
         #[arg(long, default_value_t = 50)]
         limit: u32,
+        /// The next page: what the page before ended with.
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
     },
     /// Check the configuration and everything it points to.
     Doctor,
@@ -100,10 +105,30 @@ pub(crate) enum Workflows {
     },
     /// List workflows.
     Ls,
-    /// The versions of a workflow.
+    /// A workflow and its definition.
+    Show {
+        /// Its name.
+        name: String,
+        /// Another version than the newest.
+        #[arg(long, value_name = "VERSION")]
+        of_version: Option<u32>,
+    },
+    /// Start an execution of a stored workflow.
+    Start(Start),
+    /// Let nothing start a workflow any more, whatever the trigger; what runs goes on.
+    Disable(SwitchWorkflow),
+    /// Let a disabled workflow be started again.
+    Enable(SwitchWorkflow),
+    /// The versions of a workflow, newest first.
     Versions {
         /// Its name.
         name: String,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// The next page: only versions before this one.
+        #[arg(long, value_name = "VERSION")]
+        before: Option<u32>,
     },
     /// What is different between two versions of a workflow.
     Diff {
@@ -135,6 +160,85 @@ pub(crate) enum Workflows {
     },
 }
 
+/// Makes a request that is sent twice count once.
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    /// Requests with the same key are one: repeated, it changes nothing.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The workflow's name.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) given: Given,
+    /// Before others (up to 100) or after them (down to -100).
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// Show its progress until it has ended, for at most so many seconds; the exit code is as that of
+    /// `afu9 run`.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) wait: Option<u64>,
+    #[command(flatten)]
+    pub(crate) key: Key,
+}
+
+/// What an execution is given.
+#[derive(Debug, Args)]
+pub(crate) struct Given {
+    /// `name=value` (the value is JSON if it can be, else text), a JSON object, or `@file`. May be
+    /// given several times.
+    #[arg(long, short, value_name = "INPUT")]
+    pub(crate) input: Vec<String>,
+    /// The repository that `${repo.…}` means.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(crate) repository: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SwitchWorkflow {
+    /// Its name.
+    pub(crate) name: String,
+    /// Why.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Schedules {
+    /// Only of this workflow.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workflow: Option<String>,
+    #[command(subcommand)]
+    pub(crate) change: Option<ChangeSchedule>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChangeSchedule {
+    /// Let a schedule start nothing, whatever its definition says, also in new versions.
+    Pause(SwitchSchedule),
+    /// Go on with a schedule; what would have come due meanwhile is not made up.
+    Resume(SwitchSchedule),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SwitchSchedule {
+    /// The workflow's name.
+    pub(crate) workflow: String,
+    /// Which of its schedules, if it has several.
+    pub(crate) schedule: Option<String>,
+    /// Why.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
+}
+
 /// What is held. Exactly one of them.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -157,6 +261,8 @@ pub(crate) struct Hold {
     /// Why.
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
 }
 
 /// What a wish is about.
@@ -167,6 +273,8 @@ pub(crate) struct Wish {
     /// Why.
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
 }
 
 /// Which executions are meant.
@@ -181,22 +289,31 @@ pub(crate) struct Filter {
     /// Only with this concurrency key.
     #[arg(long)]
     pub(crate) key: Option<String>,
+    /// Only those that this started.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) triggered_by: Option<String>,
+    /// Only those that began at this instant (RFC 3339) or later.
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) started_after: Option<String>,
+    /// Only those that began before this instant (RFC 3339).
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) started_before: Option<String>,
+    /// The next page: what the page before ended with.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The definition, JSON or YAML.
     pub(crate) file: PathBuf,
-    /// `name=value` (the value is JSON if it can be, else text), a JSON object, or `@file`. May be
-    /// given several times.
-    #[arg(long, short, value_name = "INPUT")]
-    pub(crate) input: Vec<String>,
-    /// The repository that `${repo.…}` means.
-    #[arg(long, value_name = "OWNER/NAME")]
-    pub(crate) repository: Option<String>,
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// Give up waiting after this many seconds; the execution goes on.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub(crate) wait: u64,
+    #[command(flatten)]
+    pub(crate) key: Key,
 }
 
 #[derive(Debug, Subcommand)]
@@ -213,6 +330,29 @@ pub(crate) enum Executions {
     Show {
         /// Its id.
         id: String,
+    },
+    /// The items of a step that have ended.
+    Items {
+        /// The execution's id.
+        id: String,
+        /// The step's name.
+        step: String,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// The next page: only items behind this one.
+        #[arg(long, value_name = "ITEM")]
+        after: Option<u32>,
+    },
+    /// What happens, as it happens: in one execution until it has ended, or in all of them.
+    ///
+    /// Of one execution, the exit code is as that of `afu9 run`.
+    Events {
+        /// The execution's id.
+        id: Option<String>,
+        /// Only these kinds of events, separated by commas.
+        #[arg(long, value_delimiter = ',')]
+        kinds: Option<Vec<String>>,
     },
     /// Why an execution is where it is.
     Explain {
@@ -259,6 +399,8 @@ pub(crate) enum Executions {
         /// What is told: JSON, or `@file`.
         #[arg(long, default_value = "null", value_name = "JSON")]
         payload: String,
+        #[command(flatten)]
+        key: Key,
     },
     /// Approve what an execution waits for.
     Approve {
@@ -284,23 +426,45 @@ pub(crate) enum Executions {
         #[arg(long, value_name = "VERSION")]
         to: u32,
     },
-    /// Cancel, pause, resume or retry many executions.
-    Bulk {
-        /// What to do.
-        #[arg(value_enum)]
-        action: BulkAction,
-        #[command(flatten)]
-        filter: Filter,
-        /// Only count.
-        #[arg(long)]
-        dry_run: bool,
-        /// At most this many.
-        #[arg(long, default_value_t = 1000)]
-        limit: u32,
-        /// Why.
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    /// One wish about many executions, the newest first.
+    ///
+    /// Exit code: 0 if all that match were dealt with, 1 otherwise: some were refused or failed, others
+    /// match too (`--cursor` goes on with them), or somebody did not answer.
+    Bulk(Bulk),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bulk {
+    /// What to do.
+    #[arg(value_enum)]
+    pub(crate) action: BulkAction,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// The name of the signal, for `signal`.
+    #[arg(long, value_name = "NAME", required_if_eq("action", "signal"))]
+    pub(crate) signal: Option<String>,
+    /// What the signal tells: JSON, or `@file`.
+    #[arg(long, value_name = "JSON", requires = "signal")]
+    pub(crate) payload: Option<String>,
+    /// The version to go on with, for `move`, which needs `--workflow` too.
+    #[arg(
+        long,
+        value_name = "VERSION",
+        required_if_eq("action", "move"),
+        requires = "workflow"
+    )]
+    pub(crate) to: Option<u32>,
+    /// Only count.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// At most this many.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) limit: u32,
+    /// Why.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
 }
 
 /// What can be done to many executions.
@@ -314,6 +478,10 @@ pub(crate) enum BulkAction {
     Resume,
     /// Run their failed steps again.
     Retry,
+    /// Tell them something they may wait for.
+    Signal,
+    /// Let them go on with another version of their workflow.
+    Move,
 }
 
 impl BulkAction {
@@ -324,6 +492,8 @@ impl BulkAction {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Retry => "retry",
+            Self::Signal => "signal",
+            Self::Move => "move",
         }
     }
 }

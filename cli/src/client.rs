@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::arguments::Key;
 use crate::settings::ApiSettings;
 
 /// A request takes milliseconds; the longest wait is a gateway that waits for a partition to move.
@@ -78,8 +79,56 @@ impl Client {
             .await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.request(Method::POST, path).json(body)).await
+    /// Changes something. Under the same key, a second time changes nothing.
+    pub(crate) async fn post(&self, path: &str, body: &Value, key: &Key) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path).json(body);
+        let request = match &key.idempotency_key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    /// Opens a stream of events, which goes on for as long as its reader wants.
+    pub(crate) async fn events(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<reqwest::Response> {
+        let request = self
+            .request(Method::GET, path)
+            .query(query)
+            .timeout(Duration::MAX);
+        let answered = tokio::time::timeout(TIMEOUT, request.send()).await;
+        let response = answered
+            .context("the gateway did not open the stream of events in time")?
+            .map_err(|source| self.unreachable(source))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(self.refused(response).await?.into())
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> Unreachable {
+        Unreachable {
+            url: self.url.clone(),
+            source,
+        }
+    }
+
+    async fn refused(&self, response: reqwest::Response) -> Result<Refused, Unreachable> {
+        let status = response.status();
+        let body = response.bytes().await;
+        let body = body.map_err(|source| self.unreachable(source))?;
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = |key: &str| problem[key].as_str().map(str::to_owned);
+        Ok(Refused {
+            status,
+            title: text("title").unwrap_or_else(|| format!("the gateway answered {status}")),
+            detail: text("detail"),
+            next: text("nextAction"),
+            problem,
+        })
     }
 
     /// Stores a definition as it is written, so that mistakes have their line and column.
@@ -101,25 +150,13 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let unreachable = |source| Unreachable {
-            url: self.url.clone(),
-            source,
-        };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(unreachable)?;
-        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if status.is_success() {
-            return Ok(value);
+        let response = request.send().await;
+        let response = response.map_err(|source| self.unreachable(source))?;
+        if !response.status().is_success() {
+            return Err(self.refused(response).await?.into());
         }
-        let text = |key: &str| value[key].as_str().map(str::to_owned);
-        let refused = Refused {
-            status,
-            title: text("title").unwrap_or_else(|| format!("the gateway answered {status}")),
-            detail: text("detail"),
-            next: text("nextAction"),
-            problem: value,
-        };
-        Err(refused.into())
+        let body = response.bytes().await;
+        let body = body.map_err(|source| self.unreachable(source))?;
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
     }
 }

@@ -1,13 +1,16 @@
 //! Operator commands, one per file.
 
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod executions;
 pub(crate) mod hold;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod schedules;
 pub(crate) mod workflows;
 
 use std::process::ExitCode;

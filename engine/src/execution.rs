@@ -406,6 +406,21 @@ impl Execution {
         self.key.as_deref()
     }
 
+    /// Who or what started it.
+    pub(crate) fn triggered_by(&self) -> &str {
+        &self.trigger.by
+    }
+
+    /// The execution whose step runs it.
+    pub(crate) fn parent(&self) -> Option<ExecutionId> {
+        Some(self.parent.as_ref()?.execution)
+    }
+
+    /// The execution it repeats.
+    pub(crate) fn rerun_of(&self) -> Option<ExecutionId> {
+        Some(self.rerun.as_ref()?.of)
+    }
+
     pub(crate) fn priority(&self) -> i32 {
         self.priority
     }

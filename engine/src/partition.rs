@@ -9,6 +9,7 @@ mod dispatch;
 mod explain;
 mod hold;
 mod keys;
+mod list;
 mod persist;
 mod prove;
 mod recent;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use afu9_schemas::message::{
     Control, ControlAction, ControlOutcome, Input, InputEnvelope, InputKind, Job,
 };
-use afu9_schemas::view::{ExecutionSummary, ExecutionView, HoldView};
+use afu9_schemas::view::{ExecutionView, HoldView};
 use afu9_schemas::{DefinitionHash, ExecutionId, Partition, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -35,6 +36,7 @@ use keys::Keys;
 use recent::Recent;
 use retained::Retained;
 
+pub use list::Listed;
 pub use prove::Proof;
 
 /// Definitions by hash. The shell loads them before it folds.
@@ -633,20 +635,6 @@ impl PartitionState {
             Some(live) => Some(live.execution.view(Some(&live.workflow))),
             None => self.recent.show(id),
         }
-    }
-
-    /// The newest executions, live or ended recently, newest first.
-    pub fn list(&self, limit: usize) -> Vec<ExecutionSummary> {
-        let mut summaries: Vec<ExecutionSummary> = self
-            .live
-            .values()
-            .chain(self.retained.iter())
-            .map(|live| live.execution.summary())
-            .chain(self.recent.summaries())
-            .collect();
-        summaries.sort_unstable_by_key(|s| std::cmp::Reverse((s.started_at, s.id)));
-        summaries.truncate(limit);
-        summaries
     }
 }
 

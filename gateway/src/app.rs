@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use afu9_broker::Broker;
-use afu9_broker::kv::IdempotencyStore;
+use afu9_broker::kv::{IdempotencyStore, ScheduleStore};
 use afu9_broker::log::LogWriter;
 use afu9_history::Store;
 use afu9_schemas::Timestamp;
@@ -14,14 +14,16 @@ use crate::accepted::Accepted;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::definitions::Definitions;
+use crate::feed::Feed;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::observed::Observed;
 use crate::orchestrators::Orchestrators;
 use crate::stored::Stored;
 
-/// Event streams open at once: each reads all history for itself.
-const MAX_STREAMS: usize = 32;
+/// Event streams open at once. They share one reader, so that each costs little more than its
+/// connection.
+const MAX_STREAMS: usize = 1024;
 
 /// What handlers, the router and the watchers share.
 #[derive(Debug)]
@@ -34,9 +36,11 @@ pub(crate) struct App {
     pub(crate) definitions: Definitions,
     pub(crate) catalog: Catalog,
     pub(crate) idempotency: OnceCell<IdempotencyStore>,
+    pub(crate) schedules: OnceCell<ScheduleStore>,
     pub(crate) accepted: Accepted,
     pub(crate) fleet: Fleet,
     pub(crate) orchestrators: Orchestrators,
+    pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     /// One permit for each request that may be answered at once.
     pub(crate) requests: Arc<Semaphore>,
@@ -68,9 +72,11 @@ impl App {
             observed: Observed::default(),
             catalog: Catalog::default(),
             idempotency: OnceCell::new(),
+            schedules: OnceCell::new(),
             accepted: Accepted::default(),
             fleet: Fleet::default(),
             orchestrators: Orchestrators::default(),
+            feed: Feed::default(),
             metrics,
             requests,
             bodies,

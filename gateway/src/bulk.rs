@@ -1,24 +1,23 @@
 //! One wish about many executions: those that pass a filter, at most so many of them.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use afu9_schemas::message::Control;
-use afu9_schemas::view::{ExecutionStatus, ExecutionSummary};
+use afu9_schemas::view::ExecutionStatus;
 use afu9_schemas::{ExecutionId, Timestamp};
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::control::{CONTROL_PATIENCE, Carried, ControlError};
-use crate::executions::{Cursor, Filter, Relation};
+use crate::executions::{Cursor, Doubtful, Filter, Relation};
 use crate::stored::StoredError;
 
 /// Most executions one request is about: more would not be decided while somebody waits.
 pub(crate) const MAX_EXECUTIONS: usize = 1000;
 
-/// Most pages of the list that are read for one request; who looks for more narrows the filter.
-const MAX_PAGES: usize = 100;
+/// Most executions a dry run counts: with more, somebody waits too long for the number.
+pub(crate) const MAX_COUNTED: usize = 20_000;
 
 /// Wishes under way at once: enough to fill the messages of the log, few enough that other callers'
 /// get between them.
@@ -38,17 +37,18 @@ pub(crate) struct Selection {
     pub(crate) triggered_by: Option<String>,
     /// This instant included.
     pub(crate) started_after: Option<Timestamp>,
-    /// This instant not included.
-    pub(crate) started_before: Option<Timestamp>,
+    /// Where an earlier selection ended, or what else they must have begun before.
+    pub(crate) before: Option<Cursor>,
     pub(crate) limit: usize,
 }
 
 /// The executions that were found.
 #[derive(Debug, Default)]
 pub(crate) struct Selected {
+    /// Newest first.
     pub(crate) ids: Vec<ExecutionId>,
-    /// There are others.
-    pub(crate) more: bool,
+    /// There are others, behind this one.
+    pub(crate) next: Option<Cursor>,
     /// Somebody did not answer: executions may be missing.
     pub(crate) incomplete: bool,
 }
@@ -57,51 +57,41 @@ pub(crate) struct Selected {
 pub(crate) type One = (ExecutionId, Result<Carried, ControlError>);
 
 impl App {
-    /// Finds the executions of a selection: of each status, the newest first.
+    /// Finds the executions of a selection, the newest first.
+    ///
+    /// All statuses are looked for together: an execution that changes from one to another meanwhile
+    /// keeps its place, and so is met in either.
     ///
     /// # Errors
     /// Only when the database's answer cannot be used.
     pub(crate) async fn select(&self, wanted: &Selection) -> Result<Selected, StoredError> {
         let mut found = Selected::default();
-        let mut seen = HashSet::new();
-        let mut pages = 0;
-        for status in &wanted.statuses {
-            let mut filter = Filter {
-                status: Some(*status),
-                workflow: wanted.workflow.clone(),
-                relation: wanted.key.clone().map(Relation::Key),
-                limit: Filter::MAX_LIMIT,
-                before: wanted.started_before.map(|started_at| Cursor {
-                    started_at,
-                    // The least of all: nothing that began in this instant is before it.
-                    id: ExecutionId::NONE,
-                }),
-            };
-            loop {
-                if pages == MAX_PAGES {
-                    found.more = true;
+        let mut filter = Filter {
+            statuses: wanted.statuses.clone(),
+            workflow: wanted.workflow.clone(),
+            triggered_by: wanted.triggered_by.clone(),
+            started_after: wanted.started_after,
+            relation: wanted.key.clone().map(Relation::Key),
+            limit: Filter::LONGEST,
+            before: wanted.before,
+            doubtful: Doubtful::Shown,
+        };
+        loop {
+            let listing = Box::pin(self.list(&filter)).await?;
+            found.incomplete |= listing.incomplete;
+            for summary in &listing.page.executions {
+                if found.ids.len() == wanted.limit {
                     return Ok(found);
                 }
-                pages += 1;
-                let listing = self.list(&filter).await?;
-                found.incomplete |= listing.incomplete;
-                let page = listing.page;
-                for summary in page.executions.iter().filter(|one| wanted.wants(one)) {
-                    if found.ids.len() == wanted.limit && !seen.contains(&summary.id) {
-                        found.more = true;
-                        return Ok(found);
-                    }
-                    if seen.insert(summary.id) {
-                        found.ids.push(summary.id);
-                    }
-                }
-                filter.before = page.next.filter(|next| wanted.goes_on_at(*next));
-                if filter.before.is_none() {
-                    break;
-                }
+                found.ids.push(summary.id);
+                found.next = Some(Cursor::of(summary));
+            }
+            filter.before = listing.page.next;
+            if filter.before.is_none() {
+                found.next = None;
+                return Ok(found);
             }
         }
-        Ok(found)
     }
 
     /// Carries out one wish for each execution, some of them at once; what comes of each.
@@ -116,23 +106,5 @@ impl App {
             .buffer_unordered(AT_ONCE)
             .collect()
             .await
-    }
-}
-
-impl Selection {
-    /// What the list cannot be asked for.
-    fn wants(&self, summary: &ExecutionSummary) -> bool {
-        self.started_after
-            .is_none_or(|after| summary.started_at >= after)
-            && self
-                .triggered_by
-                .as_ref()
-                .is_none_or(|by| *by == summary.triggered_by)
-    }
-
-    /// Pages go back in time.
-    fn goes_on_at(&self, cursor: Cursor) -> bool {
-        self.started_after
-            .is_none_or(|after| cursor.started_at >= after)
     }
 }

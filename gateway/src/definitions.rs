@@ -193,6 +193,7 @@ pub(crate) mod tests {
             enabled: true,
             applied_at: Timestamp::from_micros(0),
             applied_by: "t".to_owned(),
+            switched: None,
         })
     }
 

@@ -4,11 +4,10 @@
 mod merge;
 mod shape;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use afu9_broker::error::chain;
-use afu9_schemas::message::{Query, QueryReply};
+use afu9_schemas::message::{ListCursor, ListFilter, Query, QueryReply};
 use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView};
 use afu9_schemas::{ExecutionId, Timestamp};
 use futures::future::join_all;
@@ -17,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::app::App;
 use crate::stored::StoredError;
 
-pub(crate) use merge::{Gathered, Page, page};
+pub(crate) use merge::{Gathered, Held, Page, page};
 pub(crate) use shape::{error_json, execution_json, item_json, summary_json};
 
 /// How long to wait for a partition without an owner: it may be moving to another one.
@@ -26,45 +25,90 @@ pub(crate) const OWNER_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause before its owner is looked for again.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Executions asked of each owner for a list; older ones are in the past already.
-const LIVE_LIMIT: u32 = 200;
-
 /// Which executions a list shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
-    pub(crate) status: Option<ExecutionStatus>,
+    /// Those in any of these; all, where there are none.
+    pub(crate) statuses: Vec<ExecutionStatus>,
     pub(crate) workflow: Option<String>,
+    pub(crate) triggered_by: Option<String>,
+    /// This instant included.
+    pub(crate) started_after: Option<Timestamp>,
     pub(crate) relation: Option<Relation>,
     pub(crate) limit: usize,
     pub(crate) before: Option<Cursor>,
+    pub(crate) doubtful: Doubtful,
+}
+
+/// Executions that have, as the past tells, a status that was asked for, and that their owner does not
+/// hold with it: the past lags, or the owner is just taking over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubtful {
+    /// A list would show most of them with a status that they do not have any more.
+    Hidden,
+    /// Whoever must miss none looks at each of them anyway.
+    Shown,
 }
 
 impl Filter {
-    /// The longest page.
+    /// The longest page of a list.
     pub(crate) const MAX_LIMIT: usize = 200;
+
+    /// The longest page that owners and the database give.
+    pub(crate) const LONGEST: usize = 500;
 
     /// The usual page.
     pub(crate) const DEFAULT_LIMIT: usize = 50;
 
     /// Whether `summary` is one of them, on whatever page. What it is related to, a summary does not
-    /// say: only the past knows it.
+    /// say: whoever knows it was asked only for those.
     pub(crate) fn wants(&self, summary: &ExecutionSummary) -> bool {
-        self.status.is_none_or(|status| status == summary.status)
+        let is =
+            |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        (self.statuses.is_empty() || self.statuses.contains(&summary.status))
+            && is(&self.workflow, &summary.workflow)
+            && is(&self.triggered_by, &summary.triggered_by)
             && self
-                .workflow
-                .as_ref()
-                .is_none_or(|workflow| *workflow == summary.workflow)
+                .started_after
+                .is_none_or(|after| summary.started_at >= after)
+    }
+
+    /// As owners are asked.
+    fn query(&self) -> Query {
+        let relation = self.relation.as_ref();
+        let mut filter = ListFilter {
+            statuses: self.statuses.clone(),
+            workflow: self.workflow.clone(),
+            triggered_by: self.triggered_by.clone(),
+            started_after: self.started_after,
+            before: self.before.map(|before| ListCursor {
+                started_at: before.started_at,
+                id: before.id,
+            }),
+            ..ListFilter::default()
+        };
+        match relation {
+            None => {}
+            Some(Relation::Key(key)) => filter.key = Some(key.clone()),
+            Some(Relation::Parent(id)) => filter.parent = Some(*id),
+            Some(Relation::RerunOf(id)) => filter.rerun_of = Some(*id),
+        }
+        let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        Query::List { limit, filter }
     }
 }
 
 impl Default for Filter {
     fn default() -> Self {
         Self {
-            status: None,
+            statuses: Vec::new(),
             workflow: None,
+            triggered_by: None,
+            started_after: None,
             relation: None,
             limit: Self::DEFAULT_LIMIT,
             before: None,
+            doubtful: Doubtful::Hidden,
         }
     }
 }
@@ -92,6 +136,15 @@ impl Cursor {
         Self {
             started_at: summary.started_at,
             id: summary.id,
+        }
+    }
+
+    /// Everything that began before this instant is behind it, and nothing that began in it.
+    pub(crate) const fn before(instant: Timestamp) -> Self {
+        Self {
+            started_at: instant,
+            // The least of all.
+            id: ExecutionId::NONE,
         }
     }
 
@@ -242,27 +295,23 @@ impl App {
     /// # Errors
     /// Only when the database's answer cannot be used.
     pub(crate) async fn list(&self, filter: &Filter) -> Result<Listing, StoredError> {
-        let query = Query::List { limit: LIVE_LIMIT };
-        let asked = join_all(
-            self.broker
-                .partitions()
-                .all()
-                .map(|partition| self.broker.ask(partition, &query)),
-        );
-        let (answers, stored) = tokio::join!(asked, self.stored.list(filter));
+        let query = filter.query();
+        let asked = self.broker.partitions().all().map(|partition| {
+            let query = &query;
+            async move { (partition, self.broker.ask(partition, query).await) }
+        });
+        let (answers, stored) = tokio::join!(join_all(asked), self.stored.list(filter));
         let mut incomplete = false;
-        let mut cut = false;
         let mut live = Vec::new();
-        for answer in answers {
+        for (partition, answer) in answers {
             match answer {
                 Ok(Some(QueryReply::Executions {
+                    executions, more, ..
+                })) => live.push(Held {
+                    partition,
                     executions,
-                    live: count,
-                })) => {
-                    let shown = executions.len() as u64;
-                    cut |= shown < count || shown >= u64::from(LIVE_LIMIT);
-                    live.extend(executions);
-                }
+                    more,
+                }),
                 _ => incomplete = true,
             }
         }
@@ -281,20 +330,11 @@ impl App {
         } else {
             (self.observed.list(filter), false)
         };
-        if filter.relation.is_some() {
-            // History hears of an execution a moment after its owner, and alone can tell these.
-            let known: HashSet<ExecutionId> = past.iter().map(|summary| summary.id).collect();
-            live.retain(|summary: &ExecutionSummary| known.contains(&summary.id));
-            cut = false;
-        }
-        let gathered = Gathered {
-            live,
-            past,
-            past_is_cut,
-        };
-        // Postgres is not asked to count: that would cost more than the page.
-        let countable = !self.stored.is_configured() && !incomplete && !cut;
-        let total = countable.then(|| gathered.count(filter));
+        let gathered = Gathered::new(live, past, past_is_cut, self.broker.partitions(), filter);
+        // Postgres is not asked to count: that would cost more than the page. And a page that is not
+        // the first one is not all there is.
+        let countable = !self.stored.is_configured() && !incomplete && filter.before.is_none();
+        let total = gathered.count(filter).filter(|_| countable);
         Ok(Listing {
             page: page(gathered, filter),
             total,

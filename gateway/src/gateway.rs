@@ -137,9 +137,12 @@ fn watchers(app: &Arc<App>, in_memory: bool) -> Vec<(&'static str, BoxFuture<'st
     let workers = async move { fleet::watch(&shared.broker, &shared.fleet).await };
     let shared = Arc::clone(app);
     let definitions = async move { shared.catalog.follow(&shared.definitions).await };
+    let shared = Arc::clone(app);
+    let feed = async move { shared.feed.run(&shared.broker, &shared.metrics).await };
     let mut watchers = vec![
         ("fleet watcher", workers.boxed()),
         ("definition follower", definitions.boxed()),
+        ("event feed", feed.boxed()),
     ];
     if in_memory {
         let shared = Arc::clone(app);

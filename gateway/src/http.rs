@@ -16,6 +16,7 @@ mod list_audit;
 mod list_executions;
 mod list_holds;
 mod list_items;
+mod list_schedules;
 mod list_workflows;
 mod metrics;
 mod move_execution;
@@ -29,6 +30,7 @@ mod shell;
 mod show_execution;
 mod signal_execution;
 mod start;
+mod switch;
 mod trigger;
 mod validate_workflow;
 mod webhook;
@@ -66,6 +68,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/audit", get(list_audit::list))
         .route("/api/holds", get(list_holds::list).post(change_hold::hold))
         .route("/api/holds/release", post(change_hold::release))
+        .merge(schedules())
         .merge(workflows())
         .merge(executions())
         .fallback(no_such_resource)
@@ -79,6 +82,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+fn schedules() -> Router<Arc<App>> {
+    let of_one = |path: &str| format!("/api/v1/schedules/{{workflow}}/{{schedule}}{path}");
+    Router::new()
+        .route("/api/v1/schedules", get(list_schedules::list))
+        .route(&of_one("/pause"), post(switch::pause_schedule))
+        .route(&of_one("/resume"), post(switch::resume_schedule))
+}
+
 fn workflows() -> Router<Arc<App>> {
     let of_one = |path: &str| format!("/api/workflows/{{name}}{path}");
     Router::new()
@@ -89,6 +100,8 @@ fn workflows() -> Router<Arc<App>> {
         .route(&of_one("/versions"), get(workflow_versions::list))
         .route(&of_one("/versions/{version}"), get(workflow_versions::show))
         .route(&of_one("/diff"), get(diff_workflow::compare))
+        .route(&of_one("/disable"), post(switch::disable))
+        .route(&of_one("/enable"), post(switch::enable))
         .route(&of_one("/pause"), post(change_hold::pause_workflow))
         .route(&of_one("/resume"), post(change_hold::resume_workflow))
 }

@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(view.output, Some(json!({"x": 1})));
         assert_eq!(observed.list(&Filter::default()).len(), 1);
         let failed = Filter {
-            status: Some(ExecutionStatus::Failed),
+            statuses: vec![ExecutionStatus::Failed],
             ..Filter::default()
         };
         assert_eq!(observed.list(&failed).len(), 0);

@@ -63,8 +63,10 @@ impl Stored {
             Relation::RerunOf(id) => afu9_history::Relation::RerunOf(id),
         });
         let filter = ExecutionFilter {
-            status: filter.status,
+            statuses: filter.statuses.clone(),
             workflow: filter.workflow.clone(),
+            triggered_by: filter.triggered_by.clone(),
+            started_after: filter.started_after,
             limit: Some(u32::try_from(filter.limit).unwrap_or(ExecutionFilter::MAX_LIMIT)),
             before: filter.before.map(|cursor| Cursor {
                 started_at: cursor.started_at,

@@ -15,6 +15,8 @@ mod controls;
 mod decisions;
 #[path = "gateway/edges.rs"]
 mod edges;
+#[path = "gateway/events.rs"]
+mod events;
 #[path = "gateway/executions.rs"]
 mod executions;
 #[path = "gateway/explain.rs"]
@@ -27,6 +29,8 @@ mod reruns;
 mod routing;
 #[path = "gateway/rules.rs"]
 mod rules;
+#[path = "gateway/switches.rs"]
+mod switches;
 #[path = "gateway/triggers.rs"]
 mod triggers;
 #[path = "gateway/versions.rs"]

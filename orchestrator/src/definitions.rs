@@ -126,10 +126,7 @@ impl DefinitionCache {
     async fn look_up(&self, name: &str, version: Option<u32>) -> Option<Found> {
         add(&self.stats.definitions_read, 1);
         let record = loop {
-            let found = match version {
-                Some(version) => self.store.version(name, version).await,
-                None => self.store.newest(name).await,
-            };
+            let found = self.read(name, version).await;
             match found {
                 Ok(record) => break record?,
                 Err(error) => {
@@ -141,6 +138,25 @@ impl DefinitionCache {
         };
         let workflow = self.compiled(&record)?;
         Some(Found { record, workflow })
+    }
+
+    /// A version, enabled if its workflow is.
+    async fn read(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Option<DefinitionRecord>, RequestError> {
+        let Some(newest) = self.store.newest(name).await? else {
+            return Ok(None);
+        };
+        let record = match version {
+            Some(version) if version != newest.workflow.version => {
+                self.store.version(name, version).await?
+            }
+            _ => return Ok(Some(newest)),
+        };
+        let enabled = newest.enabled;
+        Ok(record.map(|record| DefinitionRecord { enabled, ..record }))
     }
 
     /// What executions of a stored version run; `None` if this build cannot read it.

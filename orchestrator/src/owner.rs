@@ -410,13 +410,13 @@ impl Owner {
                 counters: self.shared.stats.named(),
             }),
             Query::Holds => QueryReply::Holds(self.state.holds().to_vec()),
-            Query::List { limit } => {
-                let limit = usize::try_from(*limit)
-                    .unwrap_or(MAX_LISTED)
-                    .min(MAX_LISTED);
+            Query::List { limit, filter } => {
+                let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+                let listed = self.state.list(filter, limit.min(MAX_LISTED));
                 QueryReply::Executions {
-                    executions: self.state.list(limit),
+                    executions: listed.executions,
                     live: self.state.live() as u64,
+                    more: listed.more,
                 }
             }
         };

@@ -109,7 +109,10 @@ impl Scheduler {
         holds: &mut watch::Receiver<Option<Vec<HoldView>>>,
     ) -> Result<std::convert::Infallible, Interruption> {
         let mut changes = self.catalog.changes();
+        // The changes first, so that none is missed between the list and them.
+        let mut pauses = self.store.follow_pauses().await?;
         let mut table = Table::new(self.store.list().await?);
+        table.note_pauses(self.store.pauses().await?);
         loop {
             changes.mark_unchanged();
             table.follow(self.catalog.readable(), now());
@@ -129,6 +132,10 @@ impl Scheduler {
                     // The sender is in our own catalog.
                     _ = changes.changed() => break,
                     _ = holds.changed() => {}
+                    pause = pauses.next() => {
+                        table.note_pauses([pause?]);
+                        break;
+                    }
                     () = tokio::time::sleep(wake.min(MAX_SLEEP)) => {}
                 }
             }

@@ -14,7 +14,9 @@ pub mod input;
 pub mod job;
 pub mod query;
 
-pub use control::{Control, ControlAction, ControlOutcome, ControlRecord, HoldScope};
+pub use control::{
+    Control, ControlAction, ControlOutcome, ControlRecord, HoldScope, ScheduleRef, Switched,
+};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use definition::{DefinitionRecord, WorkflowRef};
 pub use heartbeat::{DependencyCheck, DependencyStatus, Heartbeat};
@@ -28,4 +30,6 @@ pub use input::{
     KeptStep, Outcome, Parent, Repository, Rerun, Start, Trigger, TriggerKind,
 };
 pub use job::{CancelNotice, Job, JobEnvelope};
-pub use query::{OrchestratorStatus, Query, QueryReply, WorkQuery, WorkReply};
+pub use query::{
+    ListCursor, ListFilter, OrchestratorStatus, Query, QueryReply, WorkQuery, WorkReply,
+};

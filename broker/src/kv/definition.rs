@@ -1,6 +1,6 @@
 //! Workflow definitions: every version by its hash, and the newest one by name.
 
-use afu9_schemas::message::{DefinitionRecord, WorkflowRef};
+use afu9_schemas::message::{Control, ControlOutcome, DefinitionRecord, Switched, WorkflowRef};
 use afu9_schemas::{DefinitionHash, Timestamp, WorkflowId, codec, definition};
 use async_nats::jetstream::kv;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -37,7 +37,7 @@ impl Broker {
 
 impl DefinitionStore {
     /// Stores a definition as the newest version of its workflow. The same content as the newest
-    /// version is that version.
+    /// version is that version. A workflow that is disabled stays so.
     ///
     /// `name` and `value` must come from a definition that was compiled.
     ///
@@ -56,7 +56,6 @@ impl DefinitionStore {
             let (newest, revision) = self.read(&key).await?.unzip();
             if let Some(newest) = &newest
                 && newest.workflow.hash == hash
-                && newest.enabled
             {
                 if race > 0 {
                     // Our record of this content may lie over the winner's, which has another
@@ -82,9 +81,10 @@ impl DefinitionStore {
                     hash,
                 },
                 definition: value.clone(),
-                enabled: true,
+                enabled: newest.as_ref().is_none_or(|newest| newest.enabled),
                 applied_at: now,
                 applied_by: by.to_owned(),
+                switched: newest.as_ref().and_then(|newest| newest.switched.clone()),
             };
             let payload = codec::encode(&record)
                 .map_err(|error| RequestError::new("storing a definition", error))?;
@@ -112,6 +112,42 @@ impl DefinitionStore {
         ))
     }
 
+    /// Lets a workflow be started (`enabled`), or not any more, as `control` wishes. `None` if there is
+    /// no such workflow.
+    ///
+    /// # Errors
+    /// When the server does not answer, or very many others change the workflow at the same time.
+    pub async fn switch(
+        &self,
+        name: &str,
+        enabled: bool,
+        control: &Control,
+        now: Timestamp,
+    ) -> Result<Option<(DefinitionRecord, ControlOutcome)>, RequestError> {
+        let key = format!("name.{name}");
+        for _ in 0..MAX_RACES {
+            let Some((mut record, revision)) = self.read(&key).await? else {
+                return Ok(None);
+            };
+            let before = record.switched.as_ref();
+            let repeated = before.is_some_and(|before| before.knows(control.request));
+            if repeated || record.enabled == enabled {
+                return Ok(Some((record, ControlOutcome::Unchanged)));
+            }
+            record.switched = Some(Switched::by(control, now, before));
+            record.enabled = enabled;
+            let payload = codec::encode(&record)
+                .map_err(|error| RequestError::new(format!("switching {name}"), error))?;
+            if let Swap::Stored(_) = swap(&self.store, &key, payload, revision).await? {
+                return Ok(Some((record, ControlOutcome::Applied)));
+            }
+        }
+        Err(RequestError::new(
+            format!("switching {name}"),
+            "too many others change it at the same time",
+        ))
+    }
+
     /// The newest version of a workflow.
     ///
     /// # Errors
@@ -123,7 +159,7 @@ impl DefinitionStore {
             .map(|(record, _)| record))
     }
 
-    /// The version with this hash.
+    /// The version with this hash. Whether the workflow is enabled, only [`Self::newest`] knows.
     ///
     /// # Errors
     /// When the server does not answer or the record cannot be read.
@@ -137,7 +173,7 @@ impl DefinitionStore {
             .map(|(record, _)| record))
     }
 
-    /// Version `version` of a workflow.
+    /// Version `version` of a workflow. Whether the workflow is enabled, only [`Self::newest`] knows.
     ///
     /// # Errors
     /// When the server does not answer or the record cannot be read.

@@ -69,6 +69,7 @@ async fn a_question_is_answered_by_the_owner_of_its_partition_only() -> Result<(
     let reply = QueryReply::Executions {
         executions: Vec::new(),
         live: 5,
+        more: false,
     };
     let answering = async {
         let question = questions.next().await.expect("connected");
@@ -93,7 +94,7 @@ async fn an_owner_that_does_not_answer_is_not_no_owner() -> Result<()> {
     let world = World::start().await?;
     let broker = world.broker().await?;
     let _silent = broker.questions(Partition::new(0)).await?;
-    let asked = broker.ask(Partition::new(0), &Query::List { limit: 1 });
+    let asked = broker.ask(Partition::new(0), &Query::Holds);
     assert!(within("the timeout", asked).await?.is_err());
     Ok(())
 }

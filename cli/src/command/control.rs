@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::run::input;
-use crate::arguments::{BulkAction, Executions, Filter, Wish};
+use crate::arguments::{Executions, Wish};
 use crate::client::Client;
 use crate::output::{Output, Tone};
 
@@ -17,7 +17,11 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     match command {
         // Lists and the like are not wishes; whoever calls has dealt with them.
-        Executions::Ls { .. } | Executions::Show { .. } => Ok(ExitCode::SUCCESS),
+        Executions::Ls { .. }
+        | Executions::Show { .. }
+        | Executions::Items { .. }
+        | Executions::Events { .. }
+        | Executions::Bulk(_) => Ok(ExitCode::SUCCESS),
         Executions::Explain { id } => explain(&id, client, output).await,
         Executions::Cancel(wish) => send("cancel", wish, Map::new(), client, output).await,
         Executions::Pause(wish) => send("pause", wish, Map::new(), client, output).await,
@@ -42,9 +46,14 @@ pub(crate) async fn run(
             let body = Map::from_iter([("version".to_owned(), json!(to))]);
             send("move", wish, body, client, output).await
         }
-        Executions::Signal { id, name, payload } => {
+        Executions::Signal {
+            id,
+            name,
+            payload,
+            key,
+        } => {
             let path = format!("/api/executions/{id}/signal/{name}");
-            let answer = client.post(&path, &json_argument(&payload)?).await?;
+            let answer = client.post(&path, &json_argument(&payload)?, &key).await?;
             tell(&id, &answer, output);
             Ok(ExitCode::SUCCESS)
         }
@@ -65,19 +74,12 @@ pub(crate) async fn run(
                     .map(|reason| ("reason".to_owned(), json!(reason))),
             );
             let path = format!("/api/executions/{}/rerun", wish.id);
-            let answer = client.post(&path, &Value::Object(body)).await?;
+            let answer = client.post(&path, &Value::Object(body), &wish.key).await?;
             output.json(&answer);
             let new = answer["executionId"].as_str().unwrap_or("-");
             output.text(format!("{}: runs again as {new}", wish.id));
             Ok(ExitCode::SUCCESS)
         }
-        Executions::Bulk {
-            action,
-            filter,
-            dry_run,
-            limit,
-            reason,
-        } => bulk(action, filter, dry_run, limit, reason, client, output).await,
     }
 }
 
@@ -93,7 +95,7 @@ async fn send(
             .map(|reason| ("reason".to_owned(), json!(reason))),
     );
     let path = format!("/api/executions/{}/{action}", wish.id);
-    let answer = client.post(&path, &Value::Object(body)).await?;
+    let answer = client.post(&path, &Value::Object(body), &wish.key).await?;
     tell(&wish.id, &answer, output);
     Ok(ExitCode::SUCCESS)
 }
@@ -128,52 +130,8 @@ async fn explain(id: &str, client: &Client, output: Output) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-async fn bulk(
-    action: BulkAction,
-    filter: Filter,
-    dry_run: bool,
-    limit: u32,
-    reason: Option<String>,
-    client: &Client,
-    output: Output,
-) -> anyhow::Result<ExitCode> {
-    let Filter {
-        status,
-        workflow,
-        key,
-    } = filter;
-    let given = [("status", status), ("workflow", workflow), ("key", key)];
-    let filter: Map<String, Value> = given
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), json!(value?))))
-        .collect();
-    let body = json!({
-        "action": action.as_str(),
-        "filter": filter,
-        "dryRun": dry_run,
-        "limit": limit,
-        "reason": reason,
-    });
-    let answer = client.post("/api/executions/bulk", &body).await?;
-    output.json(&answer);
-    let matched = &answer["matched"];
-    if dry_run {
-        output.text(format!("{matched} executions match; nothing was changed"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    output.text(format!(
-        "{matched} executions match: {} done, {} unchanged, {} refused, {} stored",
-        answer["applied"], answer["unchanged"], answer["refused"], answer["pending"]
-    ));
-    for failure in answer["failures"].as_array().into_iter().flatten() {
-        let text = |key: &str| failure[key].as_str().unwrap_or("-");
-        output.text(format!("  {}: {}", text("id"), text("code")));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 /// JSON, or a file that holds it.
-fn json_argument(argument: &str) -> anyhow::Result<Value> {
+pub(super) fn json_argument(argument: &str) -> anyhow::Result<Value> {
     let text = match argument.strip_prefix('@') {
         Some(file) => {
             std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?

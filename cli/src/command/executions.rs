@@ -1,14 +1,17 @@
-//! `afu9 executions`: list, show and end executions.
+//! `afu9 executions`: list and show executions, and what they are wished.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::control;
-use crate::arguments::Executions;
+use super::{bulk, control, events};
+use crate::arguments::{Executions, Filter};
 use crate::client::Client;
 use crate::output::{Output, Tone};
 use crate::settings::Settings;
+
+/// Of an item's output or error, so much is shown; `--output json` has all of it.
+const MAX_SAID_CHARS: usize = 80;
 
 pub(crate) async fn run(
     command: Executions,
@@ -19,9 +22,8 @@ pub(crate) async fn run(
     match command {
         Executions::Ls { filter, limit } => {
             let mut query = vec![("limit", limit.to_string())];
-            query.extend(filter.status.map(|status| ("status", status)));
-            query.extend(filter.workflow.map(|workflow| ("workflow", workflow)));
-            query.extend(filter.key.map(|key| ("key", key)));
+            query.extend(filter.cursor.clone().map(|cursor| ("cursor", cursor)));
+            query.extend(given(filter));
             let found = client.get_with("/api/executions", &query).await?;
             output.json(&found);
             list(&found, output);
@@ -31,6 +33,23 @@ pub(crate) async fn run(
             output.json(&found);
             show(&found, output);
         }
+        Executions::Items {
+            id,
+            step,
+            limit,
+            after,
+        } => {
+            let mut query = vec![("limit", limit.to_string())];
+            query.extend(after.map(|after| ("after", after.to_string())));
+            let path = format!("/api/executions/{id}/steps/{step}/items");
+            let found = client.get_with(&path, &query).await?;
+            output.json(&found);
+            items(&found, output);
+        }
+        Executions::Events { id, kinds } => {
+            return events::run(id.as_deref(), kinds, &client, output).await;
+        }
+        Executions::Bulk(bulk) => return bulk::run(bulk, &client, output).await,
         wish => return control::run(wish, &client, output).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -66,6 +85,62 @@ fn list(found: &Value, output: Output) {
     );
     if found["incomplete"] == true {
         output.text("some partitions did not answer; live executions may be missing");
+    }
+    if let Some(cursor) = found["nextCursor"].as_str() {
+        output.text(format!("there are more: --cursor {cursor}"));
+    }
+}
+
+/// What a filter says, by its names in the API.
+pub(super) fn given(filter: Filter) -> impl Iterator<Item = (&'static str, String)> {
+    let Filter {
+        status,
+        workflow,
+        key,
+        triggered_by,
+        started_after,
+        started_before,
+        cursor: _,
+    } = filter;
+    let given = [
+        ("status", status),
+        ("workflow", workflow),
+        ("key", key),
+        ("triggeredBy", triggered_by),
+        ("startedAfter", started_after),
+        ("startedBefore", started_before),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+}
+
+fn items(found: &Value, output: Output) {
+    let rows: Vec<Vec<String>> = found["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|item| {
+            let attempts = item["attempts"].as_array().map_or(0, Vec::len);
+            let said = match item["error"]["message"].as_str() {
+                Some(message) => message.to_owned(),
+                None => item["output"].to_string(),
+            };
+            vec![
+                item["item"].to_string(),
+                output.status(item["status"].as_str().unwrap_or("-")),
+                attempts.to_string(),
+                duration(&item["durationMs"]),
+                said.chars().take(MAX_SAID_CHARS).collect(),
+            ]
+        })
+        .collect();
+    output.table(
+        &["ITEM", "STATUS", "ATTEMPTS", "TOOK", "OUTPUT OR ERROR"],
+        &rows,
+    );
+    if let Some(after) = found["nextAfter"].as_u64() {
+        output.text(format!("there are more: --after {after}"));
     }
 }
 

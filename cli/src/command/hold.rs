@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Hold, Scope};
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{Output, Tone};
 use crate::settings::Settings;
 
 pub(crate) async fn hold(
@@ -34,7 +34,7 @@ async fn send(
 ) -> anyhow::Result<ExitCode> {
     let client = Client::new(&settings.api)?;
     let body = json!({ "scope": scope(&hold.scope), "reason": hold.reason });
-    let answer = client.post(path, &body).await?;
+    let answer = client.post(path, &body, &hold.key).await?;
     output.json(&answer);
     output.text(match answer["outcome"].as_str() {
         Some("applied") => done,
@@ -54,15 +54,24 @@ pub(crate) async fn list(settings: &Settings, output: Output) -> anyhow::Result<
         .flatten()
         .map(|hold| {
             let text = |key: &str| hold[key].as_str().unwrap_or("-").to_owned();
+            let everywhere = if hold["everywhere"] == true {
+                "everywhere".to_owned()
+            } else {
+                output.paint(Tone::Bad, "only in a part: repeat it")
+            };
             vec![
                 scope_text(&hold["scope"]),
+                everywhere,
                 text("by"),
                 text("since"),
                 text("reason"),
             ]
         })
         .collect();
-    output.table(&["HELD", "BY", "SINCE", "REASON"], &rows);
+    output.table(&["HELD", "WHERE", "BY", "SINCE", "REASON"], &rows);
+    if found["incomplete"] == true {
+        output.text("some partitions did not answer; more may be held there");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

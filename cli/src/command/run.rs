@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::executions::{duration, step_line};
 use super::workflows::{print_mistakes, read};
-use crate::arguments::Run;
+use crate::arguments::{Given, Run};
 use crate::client::{Client, Refused};
 use crate::output::{Output, Tone};
 use crate::settings::Settings;
@@ -23,7 +23,7 @@ const CANCELLED: u8 = 3;
 const NOT_ENDED: u8 = 4;
 
 pub(crate) async fn run(run: Run, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
-    let input = input(&run.input)?;
+    let body = body(&run.given)?;
     let source = read(&run.file)?;
     let name = match source.compiled {
         Ok(compiled) => compiled.workflow.definition.name,
@@ -34,13 +34,8 @@ pub(crate) async fn run(run: Run, settings: &Settings, output: Output) -> anyhow
     };
     let client = Client::new(&settings.api)?;
     let applied = client.put_definition(&name, source.text).await?;
-    let mut body = json!({ "input": input });
-    if let Some(repository) = run.repository {
-        body["repository"] = Value::String(repository);
-    }
-    let started = client
-        .post(&format!("/api/workflows/{name}/trigger"), &body)
-        .await?;
+    let path = format!("/api/workflows/{name}/trigger");
+    let started = client.post(&path, &body, &run.key).await?;
     let id = started["executionId"]
         .as_str()
         .context("the gateway gave no execution id")?;
@@ -53,7 +48,26 @@ pub(crate) async fn run(run: Run, settings: &Settings, output: Output) -> anyhow
     follow(&client, id, Duration::from_secs(run.wait), output).await
 }
 
-async fn follow(
+/// The body that starts an execution.
+pub(super) fn body(given: &Given) -> anyhow::Result<Value> {
+    let mut body = json!({ "input": input(&given.input)? });
+    if let Some(repository) = &given.repository {
+        body["repository"] = json!(repository);
+    }
+    Ok(body)
+}
+
+/// The exit code that says how an execution ended.
+pub(super) fn exit_code_of_status(status: &str) -> ExitCode {
+    match status {
+        "completed" => ExitCode::SUCCESS,
+        "cancelled" => ExitCode::from(CANCELLED),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Shows each step of an execution as it ends, until all have, for at most `wait`.
+pub(super) async fn follow(
     client: &Client,
     id: &str,
     wait: Duration,
@@ -89,9 +103,7 @@ async fn follow(
         let execution = &found["execution"];
         let status = execution["status"].as_str().unwrap_or_default();
         let code = match status {
-            "completed" => ExitCode::SUCCESS,
-            "failed" => ExitCode::FAILURE,
-            "cancelled" => ExitCode::from(CANCELLED),
+            "completed" | "failed" | "cancelled" => exit_code_of_status(status),
             _ if Instant::now() >= deadline => {
                 output.text(format!("not ended within {} s; it goes on", wait.as_secs()));
                 output.json(&json!({ "event": "not_ended", "execution": execution }));

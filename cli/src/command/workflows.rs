@@ -1,14 +1,15 @@
-//! `afu9 workflows`: apply, check and list definitions.
+//! `afu9 workflows`: apply, check and list definitions; start and switch workflows.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use afu9_engine::workflow::{Compiled, compile};
 use afu9_schemas::definition::{Diagnostic, ReadOptions};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::arguments::Workflows;
+use crate::arguments::{Start, SwitchWorkflow, Workflows};
 use crate::client::Client;
 use crate::output::{Output, Tone};
 use crate::settings::{Mistakes, Settings};
@@ -28,9 +29,29 @@ pub(crate) async fn run(
             let client = Client::new(&settings()?.api)?;
             list(&client, output).await
         }
-        Workflows::Versions { name } => {
+        Workflows::Show { name, of_version } => {
             let client = Client::new(&settings()?.api)?;
-            versions(&name, &client, output).await
+            show(&name, of_version, &client, output).await
+        }
+        Workflows::Start(wanted) => {
+            let client = Client::new(&settings()?.api)?;
+            start(wanted, &client, output).await
+        }
+        Workflows::Disable(which) => {
+            let client = Client::new(&settings()?.api)?;
+            switch("disable", which, &client, output).await
+        }
+        Workflows::Enable(which) => {
+            let client = Client::new(&settings()?.api)?;
+            switch("enable", which, &client, output).await
+        }
+        Workflows::Versions {
+            name,
+            limit,
+            before,
+        } => {
+            let client = Client::new(&settings()?.api)?;
+            versions(&name, limit, before, &client, output).await
         }
         Workflows::Diff { name, from, to } => {
             let client = Client::new(&settings()?.api)?;
@@ -171,9 +192,101 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn versions(name: &str, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
-    let path = format!("/api/workflows/{name}/versions");
+async fn show(
+    name: &str,
+    version: Option<u32>,
+    client: &Client,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let path = match version {
+        Some(version) => format!("/api/workflows/{name}/versions/{version}"),
+        None => format!("/api/workflows/{name}"),
+    };
     let found = client.get(&path).await?;
+    output.json(&found);
+    let text = |key: &str| found[key].as_str().unwrap_or("-");
+    output.text(format!(
+        "{} v{}  {}",
+        text("name"),
+        found["version"],
+        text("hash")
+    ));
+    output.text(format!(
+        "applied {} by {}",
+        text("appliedAt"),
+        text("appliedBy")
+    ));
+    if found["enabled"] == false {
+        let by = &found["switched"];
+        let part = |key: &str| by[key].as_str().unwrap_or("-");
+        let disabled = output.paint(Tone::Bad, "disabled");
+        let (whom, since, why) = (part("by"), part("at"), part("reason"));
+        output.text(format!("{disabled} by {whom} since {since}: {why}"));
+    }
+    output.text(serde_json::to_string_pretty(&found["definition"])?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn start(wanted: Start, client: &Client, output: Output) -> anyhow::Result<ExitCode> {
+    let Start {
+        name,
+        given,
+        priority,
+        wait,
+        key,
+    } = wanted;
+    let mut body = super::run::body(&given)?;
+    if let Some(priority) = priority {
+        body["priority"] = json!(priority);
+    }
+    let path = format!("/api/workflows/{name}/trigger");
+    let started = client.post(&path, &body, &key).await?;
+    let id = started["executionId"]
+        .as_str()
+        .context("the gateway gave no execution id")?;
+    output.json(&started);
+    let version = &started["version"];
+    output.text(format!(
+        "{name} v{version}  {}",
+        output.paint(Tone::Quiet, id)
+    ));
+    match wait {
+        None => Ok(ExitCode::SUCCESS),
+        Some(wait) => super::run::follow(client, id, Duration::from_secs(wait), output).await,
+    }
+}
+
+async fn switch(
+    action: &str,
+    which: SwitchWorkflow,
+    client: &Client,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let SwitchWorkflow { name, reason, key } = which;
+    let path = format!("/api/workflows/{name}/{action}");
+    let answer = client
+        .post(&path, &json!({ "reason": reason }), &key)
+        .await?;
+    output.json(&answer);
+    let came_of_it = match answer["outcome"].as_str() {
+        Some("applied") => "done",
+        _ => "it was so already",
+    };
+    output.text(format!("{name}: {action}: {came_of_it}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn versions(
+    name: &str,
+    limit: u32,
+    before: Option<u32>,
+    client: &Client,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let path = format!("/api/workflows/{name}/versions");
+    let mut query = vec![("limit", limit.to_string())];
+    query.extend(before.map(|before| ("before", before.to_string())));
+    let found = client.get_with(&path, &query).await?;
     output.json(&found);
     let rows: Vec<Vec<String>> = found["versions"]
         .as_array()
@@ -191,6 +304,9 @@ async fn versions(name: &str, client: &Client, output: Output) -> anyhow::Result
         })
         .collect();
     output.table(&["VERSION", "HASH", "APPLIED", "BY"], &rows);
+    if let Some(before) = found["nextBefore"].as_u64() {
+        output.text(format!("there are more: --before {before}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -315,3 +315,25 @@ output: "${steps.go.output.value}"
     second.stop().await?;
     Ok(())
 }
+
+/// The version that a step names belongs to the workflow, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_cannot_run_a_disabled_workflow_in_whatever_version() -> Result<()> {
+    let world = World::start().await?;
+    let (orchestrator, worker) = (world.orchestrator(), world.worker());
+    let desk = world.desk().await?;
+    desk.apply("name: child\nsteps: [{ name: a, tool: test.noop }]\n")
+        .await?;
+    desk.apply("name: child\nsteps: [{ name: b, tool: test.noop }]\n")
+        .await?;
+    desk.apply("name: parent\nsteps: [{ name: a, workflow: { name: child, version: 1 } }]\n")
+        .await?;
+    let run = ["workflows", "start", "parent", "--wait", "60"];
+    desk.text(0, &run).await?;
+    desk.text(0, &["workflows", "disable", "child"]).await?;
+    let refused = desk.text(1, &run).await?;
+    assert!(refused.contains("`child` is disabled"), "{refused}");
+    desk.close().await?;
+    worker.stop().await?;
+    orchestrator.stop().await
+}

@@ -2,6 +2,10 @@
 //! the log, outcomes read from history.
 
 mod children;
+#[path = "../e2e/harness/command.rs"]
+mod command;
+mod commands;
+mod desk;
 mod docs;
 mod items;
 mod keys;

@@ -166,6 +166,13 @@ impl World {
         &self.broker
     }
 
+    /// A connection of its own.
+    pub(crate) async fn connect(&self) -> Result<Broker> {
+        let mut broker = Broker::connect(config(&self.nats.url, self.shape.durability)).await?;
+        broker.ensure_topology().await?;
+        Ok(broker)
+    }
+
     pub(crate) fn orchestrator(&self) -> Role {
         let stop = CancellationToken::new();
         let (url, shape) = (self.nats.url.clone(), self.shape.clone());

@@ -215,6 +215,34 @@ async fn what_runs_and_ran_is_listed_and_shown() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn items_are_shown_a_page_at_a_time() -> Result<()> {
+    let desk = Desk::open().await?;
+    let each = "name: each\nsteps:\n  \
+        - { name: all, forEach: [1, 2, 3], tool: test.echo, params: { value: \"${item}\" } }\n";
+    std::fs::write(desk.factory.path().join("each.yaml"), each)?;
+    let ran = desk
+        .run(&["--output", "json", "run", &desk.file("each")])
+        .await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let lines = ran.json_lines()?;
+    let id = lines[0]["executionId"].as_str().context("an id")?;
+    let items = ["executions", "items", id, "all"];
+    wait::until("the items to be written", PATIENCE, async || {
+        let found = desk.json(&items).await?;
+        Ok((found["items"].as_array().map(Vec::len) == Some(3)).then_some(()))
+    })
+    .await?;
+    let page = desk.run(&[&items[..], &["--limit", "2"]].concat()).await?;
+    assert!(
+        page.stdout.contains("there are more: --after 1"),
+        "{page:?}"
+    );
+    let rest = desk.json(&[&items[..], &["--after", "1"]].concat()).await?;
+    assert_eq!(rest["items"][0]["item"], 2, "{rest}");
+    desk.factory.finish()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_finds_a_running_system_healthy() -> Result<()> {
     let mut desk = Desk::open().await?;
     // The projector makes the tables, and nothing else waits for them.

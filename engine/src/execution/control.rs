@@ -56,8 +56,15 @@ impl Execution {
             ControlAction::Resume => self.resume(control, cx),
             ControlAction::Signal { name, payload } => self.signal(name, payload, cx),
             ControlAction::Decide { step, decision } => self.decide(step, *decision, control, cx),
-            // The partition has the definitions, and asks for these by itself.
-            ControlAction::Move { .. } | ControlAction::Hold(_) | ControlAction::Release(_) => {
+            // The partition has the definitions, and asks for these by itself; workflows and schedules
+            // are switched where they are kept.
+            ControlAction::Move { .. }
+            | ControlAction::Hold(_)
+            | ControlAction::Release(_)
+            | ControlAction::Disable(_)
+            | ControlAction::Enable(_)
+            | ControlAction::PauseSchedule(_)
+            | ControlAction::ResumeSchedule(_) => {
                 ControlOutcome::refused("control.misplaced", "this is not for an execution")
             }
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use afu9_schemas::ExecutionId;
-use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView};
+use afu9_schemas::view::{ExecutionStatus, ExecutionView};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::execution::Execution;
@@ -67,8 +67,7 @@ impl Recent {
 
     /// How an execution ended that is still whole.
     pub(super) fn status(&self, id: ExecutionId) -> Option<ExecutionStatus> {
-        let (execution, _) = self.whole.get(&id)?;
-        Some(execution.status())
+        self.get(id).map(Execution::status)
     }
 
     pub(super) fn has_ended(&self, id: ExecutionId) -> bool {
@@ -85,9 +84,12 @@ impl Recent {
         Some(execution.view(workflow.as_deref()))
     }
 
-    pub(super) fn summaries(&self) -> impl Iterator<Item = ExecutionSummary> + '_ {
-        self.whole
-            .values()
-            .map(|(execution, _)| execution.summary())
+    pub(super) fn get(&self, id: ExecutionId) -> Option<&Execution> {
+        let (execution, _) = self.whole.get(&id)?;
+        Some(execution)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Execution> {
+        self.whole.values().map(|(execution, _)| execution)
     }
 }

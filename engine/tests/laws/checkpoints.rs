@@ -4,7 +4,7 @@
 use afu9_engine::PartitionState;
 use afu9_engine::checkpoint::Segment;
 use afu9_schemas::ErrorClass;
-use afu9_schemas::message::{ControlAction, InputKind, Outcome};
+use afu9_schemas::message::{ControlAction, InputKind, ListFilter, Outcome};
 use afu9_schemas::view::ExecutionStatus;
 use serde_json::{Value, json};
 
@@ -21,7 +21,8 @@ fn restored(rig: &Rig, segments: &[Segment]) -> PartitionState {
 
 fn ids(state: &PartitionState) -> Vec<String> {
     let mut ids: Vec<String> = state
-        .list(usize::MAX)
+        .list(&ListFilter::default(), usize::MAX)
+        .executions
         .iter()
         .map(|summary| summary.id.to_string())
         .collect();

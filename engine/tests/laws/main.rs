@@ -15,6 +15,7 @@ mod interleaving;
 mod keys;
 #[path = "../shared/lawful.rs"]
 mod lawful;
+mod lists;
 mod moves;
 mod predecessor;
 mod reopened;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use afu9_engine::{Definitions, Effect, PartitionState, Workflow};
 use afu9_schemas::ExecutionId;
-use afu9_schemas::message::{ExecutionEnded, HistoryEvent, HistoryKind, Job, StepEnded};
+use afu9_schemas::message::{
+    ExecutionEnded, HistoryEvent, HistoryKind, Job, ListFilter, StepEnded,
+};
 use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
 
 /// Every live execution says what it waits for, and what it waits for is known to those who bring it.
 pub(crate) fn everything_live_has_a_cause(state: &mut PartitionState) {
-    for summary in state.list(usize::MAX) {
+    for summary in state.list(&ListFilter::default(), usize::MAX).executions {
         if !summary.status.is_terminal() {
             let view = state.explain(summary.id).expect("live");
             assert!(!view.causes.is_empty(), "{} waits for nothing", summary.id);

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 
 use afu9_engine::checkpoint::Segment;
 use afu9_engine::{Effect, PartitionState};
-use afu9_schemas::message::{CancelNotice, ControlAction, ControlOutcome, HistoryKind, Input};
+use afu9_schemas::message::{
+    CancelNotice, ControlAction, ControlOutcome, HistoryKind, Input, ListFilter,
+};
 use afu9_schemas::view::{Cause, ExecutionStatus};
 use afu9_schemas::{ExecutionId, Partition};
 
@@ -193,7 +195,10 @@ fn nothing_waits_for_what_does_not_come(run: &mut Run) -> Result<(), Violation> 
 }
 
 fn live(state: &PartitionState) -> Vec<ExecutionId> {
-    let all = state.list(usize::MAX).into_iter();
+    let all = state
+        .list(&ListFilter::default(), usize::MAX)
+        .executions
+        .into_iter();
     all.filter(|summary| !summary.status.is_terminal())
         .map(|summary| summary.id)
         .collect()

@@ -1,15 +1,19 @@
-//! `POST /api/executions/bulk {action, filter, dryRun?, limit?, reason?, signal?}`: one wish about many
-//! executions.
+//! `POST /api/executions/bulk {action, filter, dryRun?, limit?, cursor?, reason?, signal?, version?}`: one
+//! wish about many executions, the newest first.
 //!
-//! `action` is cancel, pause, resume, retry or signal (with `signal: {name, payload?}`); `filter` has
-//! at least one of `status`, `workflow`, `key`, `triggeredBy`, `startedAfter` and `startedBefore`.
-//! Without a status it is about all that the action can change. A dry run answers `{matched, sample}`,
-//! else `{matched, applied, unchanged, refused, pending, failed, failures: [{id, code}]}`; `more` says
-//! that others match too.
+//! `action` is cancel, pause, resume, retry, signal (with `signal: {name, payload?}`) or move (with
+//! `version`, a number or `latest`, and `filter.workflow`); `filter` has at least one of `status`,
+//! `workflow`, `key`, `triggeredBy`, `startedAfter` and `startedBefore`. Without a status it is about all
+//! that the action can change.
+//!
+//! A dry run answers `{matched, exact, sample}`: how many match in all, counted up to 20,000, and not
+//! exact beyond. Else `{matched, applied, unchanged, refused, pending, failed, failures: [{id, code}]}`,
+//! where `matched` is how many of them this request was about, at most `limit`. `nextCursor` says that
+//! others match too: with it as `cursor`, the next request is about those behind. `incomplete` says that
+//! somebody did not answer, so that others may match.
 
 use std::sync::Arc;
 
-use afu9_schemas::Timestamp;
 use afu9_schemas::artifact::json_size;
 use afu9_schemas::message::{Control, ControlAction};
 use afu9_schemas::view::ExecutionStatus;
@@ -21,10 +25,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::{Allowed, Operate};
+use super::workflow_versions::{self, Wanted as Version};
 use super::{body, idempotency, list_executions, malformed, wish};
 use crate::app::App;
-use crate::bulk::{MAX_EXECUTIONS, One, Selected, Selection};
+use crate::bulk::{MAX_COUNTED, MAX_EXECUTIONS, One, Selected, Selection};
 use crate::control::Carried;
+use crate::executions::Cursor;
 use crate::problem::Problem;
 
 /// Executions shown by a dry run.
@@ -46,9 +52,13 @@ struct Request {
     #[serde(default)]
     limit: Option<usize>,
     #[serde(default)]
+    cursor: Option<String>,
+    #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
     signal: Option<Signal>,
+    #[serde(default)]
+    version: Option<Version>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -59,6 +69,7 @@ enum Action {
     Resume,
     Retry,
     Signal,
+    Move,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,9 +104,19 @@ pub(super) async fn bulk(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     let request: Request = body::json(&app, &headers, body).await?;
-    let reason = wish::reason(request.reason)?;
-    let action = request.action.wish(request.signal)?;
-    let selection = selection(request.action, request.filter, request.limit)?;
+    let reason = wish::reason(request.reason.clone())?;
+    let mut selection = selection(&request)?;
+    let action = wish(
+        &app,
+        request.action,
+        request.signal,
+        request.version,
+        &selection,
+    )
+    .await?;
+    if request.dry_run {
+        selection.limit = MAX_COUNTED;
+    }
     let selected = Box::pin(app.select(&selection)).await;
     let selected = selected.map_err(|error| Problem::internal(&error))?;
     if request.dry_run {
@@ -103,8 +124,8 @@ pub(super) async fn bulk(
             "dryRun": true,
             "action": action.as_str(),
             "matched": selected.ids.len(),
+            "exact": selected.next.is_none() && !selected.incomplete,
             "sample": selected.ids.iter().take(SAMPLE).collect::<Vec<_>>(),
-            "more": selected.more,
             "incomplete": selected.incomplete,
         })));
     }
@@ -125,36 +146,53 @@ pub(super) async fn bulk(
     report(action.as_str(), &selected, &carried).map(Json)
 }
 
-impl Action {
-    /// The wish about each execution.
-    fn wish(self, signal: Option<Signal>) -> Result<ControlAction, Problem> {
-        match (self, signal) {
-            (Self::Cancel, None) => Ok(ControlAction::Cancel),
-            (Self::Pause, None) => Ok(ControlAction::Pause),
-            (Self::Resume, None) => Ok(ControlAction::Resume),
-            (Self::Retry, None) => Ok(ControlAction::Retry {
-                step: None,
-                params: None,
-            }),
-            (Self::Signal, Some(Signal { name, payload })) => {
-                wish::text("signal.name", &name)?;
-                if json_size(&payload) > MAX_PAYLOAD_BYTES {
-                    return Err(malformed(format!(
-                        "`signal.payload` has more than {MAX_PAYLOAD_BYTES} bytes"
-                    )));
-                }
-                Ok(ControlAction::Signal { name, payload })
+/// The wish about each execution.
+async fn wish(
+    app: &App,
+    action: Action,
+    signal: Option<Signal>,
+    version: Option<Version>,
+    selection: &Selection,
+) -> Result<ControlAction, Problem> {
+    match (action, signal, version) {
+        (Action::Cancel, None, None) => Ok(ControlAction::Cancel),
+        (Action::Pause, None, None) => Ok(ControlAction::Pause),
+        (Action::Resume, None, None) => Ok(ControlAction::Resume),
+        (Action::Retry, None, None) => Ok(ControlAction::Retry {
+            step: None,
+            params: None,
+        }),
+        (Action::Signal, Some(Signal { name, payload }), None) => {
+            wish::text("signal.name", &name)?;
+            if json_size(&payload) > MAX_PAYLOAD_BYTES {
+                return Err(malformed(format!(
+                    "`signal.payload` has more than {MAX_PAYLOAD_BYTES} bytes"
+                )));
             }
-            (Self::Signal, None) => Err(malformed("a signal needs `signal: {name, payload?}`")),
-            (_, Some(_)) => Err(malformed("`signal` is for the action `signal` only")),
+            Ok(ControlAction::Signal { name, payload })
         }
+        (Action::Move, None, Some(version)) => {
+            let name = selection.workflow.as_deref().ok_or_else(|| {
+                malformed("a move needs `filter.workflow`: a version is one of a workflow")
+            })?;
+            let record = workflow_versions::find(app, name, version).await?;
+            Ok(ControlAction::Move {
+                to: record.workflow,
+            })
+        }
+        (Action::Signal, None, _) => Err(malformed("a signal needs `signal: {name, payload?}`")),
+        (Action::Move, _, None) => Err(malformed("a move needs `version`, a number or `latest`")),
+        (_, Some(_), _) => Err(malformed("`signal` is for the action `signal` only")),
+        (_, _, Some(_)) => Err(malformed("`version` is for the action `move` only")),
     }
+}
 
+impl Action {
     /// In which status an execution must be for it to change anything.
     const fn statuses(self) -> &'static [ExecutionStatus] {
         use ExecutionStatus::{Failed, Paused, Pending, Running};
         match self {
-            Self::Cancel | Self::Signal => &[Running, Pending, Paused],
+            Self::Cancel | Self::Signal | Self::Move => &[Running, Pending, Paused],
             Self::Pause => &[Running, Pending],
             Self::Resume => &[Paused],
             Self::Retry => &[Failed],
@@ -162,7 +200,7 @@ impl Action {
     }
 }
 
-fn selection(action: Action, wanted: Wanted, limit: Option<usize>) -> Result<Selection, Problem> {
+fn selection(request: &Request) -> Result<Selection, Problem> {
     let Wanted {
         status,
         workflow,
@@ -170,21 +208,21 @@ fn selection(action: Action, wanted: Wanted, limit: Option<usize>) -> Result<Sel
         triggered_by,
         started_after,
         started_before,
-    } = wanted;
+    } = &request.filter;
     let all = [
-        &status,
-        &workflow,
-        &key,
-        &triggered_by,
-        &started_after,
-        &started_before,
+        status,
+        workflow,
+        key,
+        triggered_by,
+        started_after,
+        started_before,
     ];
     if all.into_iter().all(Option::is_none) {
         return Err(malformed(
             "`filter` must say something: an empty one would mean every execution there is",
         ));
     }
-    let can_change = action.statuses();
+    let can_change = request.action.statuses();
     let statuses = match status.as_deref().map(list_executions::status).transpose()? {
         None => can_change.to_vec(),
         Some(status) if can_change.contains(&status) => vec![status],
@@ -197,25 +235,26 @@ fn selection(action: Action, wanted: Wanted, limit: Option<usize>) -> Result<Sel
             )));
         }
     };
-    let limit = limit.unwrap_or(MAX_EXECUTIONS);
+    let limit = request.limit.unwrap_or(MAX_EXECUTIONS);
     if !(1..=MAX_EXECUTIONS).contains(&limit) {
         return Err(malformed(format!(
             "`limit` must be a number from 1 to {MAX_EXECUTIONS}"
         )));
     }
-    let instant = |name: &str, text: Option<String>| match text {
-        None => Ok(None),
-        Some(text) => Timestamp::parse(&text)
-            .map(Some)
-            .ok_or_else(|| malformed(format!("`{name}` must be an instant of RFC 3339"))),
-    };
+    let cursor = request.cursor.as_deref().map(|text| {
+        Cursor::from_text(text)
+            .ok_or_else(|| malformed("`cursor` must be the `nextCursor` of another request"))
+    });
+    let instant = |name, text: &Option<String>| list_executions::instant(name, text.clone());
+    let started_before = instant("startedBefore", started_before)?.map(Cursor::before);
     Ok(Selection {
         statuses,
-        workflow,
-        key,
-        triggered_by,
+        workflow: workflow.clone(),
+        key: key.clone(),
+        triggered_by: triggered_by.clone(),
         started_after: instant("startedAfter", started_after)?,
-        started_before: instant("startedBefore", started_before)?,
+        // The further back.
+        before: cursor.transpose()?.into_iter().chain(started_before).min(),
         limit,
     })
 }
@@ -252,7 +291,7 @@ fn report(action: &str, selected: &Selected, carried: &[One]) -> Result<Value, P
         "pending": count(&|one| *one == Carried::Pending),
         "failed": failed,
         "failures": failures,
-        "more": selected.more,
+        "nextCursor": selected.next.map(Cursor::to_text),
         "incomplete": selected.incomplete,
     }))
 }
@@ -263,8 +302,7 @@ mod tests {
 
     fn read(body: Value) -> Result<Selection, Problem> {
         let request: Request = serde_json::from_value(body).expect("readable");
-        request.action.wish(request.signal)?;
-        selection(request.action, request.filter, request.limit)
+        selection(&request)
     }
 
     #[test]
@@ -282,8 +320,7 @@ mod tests {
             json!({"action": "cancel", "filter": {"key": "k"}, "limit": 0}),
             json!({"action": "cancel", "filter": {"key": "k"}, "limit": MAX_EXECUTIONS + 1}),
             json!({"action": "cancel", "filter": {"startedAfter": "yesterday"}}),
-            json!({"action": "cancel", "filter": {"key": "k"}, "signal": {"name": "s"}}),
-            json!({"action": "signal", "filter": {"key": "k"}}),
+            json!({"action": "cancel", "filter": {"key": "k"}, "cursor": "1"}),
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
         }

@@ -1,5 +1,5 @@
 //! `GET /api/events`: what happens from now on, as server-sent events; `GET
-//! /api/executions/{id}/events`: of one execution only.
+//! /api/executions/{id}/events`: what is with one execution, then what happens in it, until it has ended.
 //!
 //! | event | data, besides `executionId`, `number`, `at` |
 //! |---|---|
@@ -7,21 +7,22 @@
 //! | `status_changed` | `status`, `by`, `reason`, and `version` where another one goes on |
 //! | `step_ended` | `step`, `index`, `item` (of one item only), `role`, `status`, `attempts` |
 //! | `execution_ended` | `status`, `error` |
-//! | `controlled` | `action`, `by`, `reason`, `scope` (of holds only), `outcome`, `code`, `request` |
+//! | `controlled` | `action`, `by`, `reason`, what it was about, `outcome`, `code`, `request` |
+//! | `state` | of one execution: `workflow`, `version`, `status`, `startedAt`, `completedAt`, `error`, `steps` |
+//! | `missed` | `events`: how many, of all there are; null where nobody knows |
 //!
-//! `?kinds=step_ended,execution_ended` chooses; all of them by default. The stream opens with the
-//! comment `: ready`, from which on nothing is missed as long as the connection lives. After a crash
-//! of an orchestrator events may come twice, with the same number; `controlled` has the number 0 and
-//! is known by its `request`.
+//! `?kinds=step_ended,execution_ended` chooses among the first five; all of them by default. The stream
+//! opens with the comment `: ready`, from which on nothing is missed as long as the connection lives
+//! and is read; a reader that is too slow gets `missed`, and the `state` again where it follows one
+//! execution. That one ends with `execution_ended`, and at once where it had ended. It may tell again
+//! what the `state` shows already. After a crash of an orchestrator events may come twice, with the
+//! same number; `controlled` has the number 0 and is known by its `request`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use afu9_broker::history::HistoryConsumer;
 use afu9_schemas::ExecutionId;
-use afu9_schemas::message::{
-    ControlAction, ControlOutcome, ControlRecord, HistoryEvent, HistoryKind,
-};
+use afu9_schemas::view::ExecutionView;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -30,29 +31,18 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 
 use super::auth::{Allowed, Read};
 use super::shell::overloaded;
 use super::show_execution;
 use crate::app::App;
+use crate::executions::Found;
+use crate::feed::{Batch, ENDED, KINDS, Listener, Missed, event_text};
 use crate::problem::{Kind, Problem};
 
 /// A comment is sent this often when nothing happens, so that everything between us and the reader
 /// sees a living connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// Batches of history read at once.
-const READ_AT_ONCE: usize = 64;
-
-/// The names of the kinds of events.
-const KINDS: [&str; 5] = [
-    "execution_started",
-    "status_changed",
-    "step_ended",
-    "execution_ended",
-    "controlled",
-];
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Parameters {
@@ -64,7 +54,8 @@ pub(super) async fn follow(
     _caller: Allowed<Read>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, Problem> {
-    stream_of(&app, &parameters, None).await
+    let follower = Follower::new(&app, &parameters).await?;
+    follower.into_response()
 }
 
 pub(super) async fn follow_one(
@@ -73,47 +64,12 @@ pub(super) async fn follow_one(
     Path(id): Path<String>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, Problem> {
+    // First, so that nothing happens between what is shown and what is heard.
+    let mut follower = Follower::new(&app, &parameters).await?;
     let (view, _) = show_execution::find(&app, &id).await?;
-    stream_of(&app, &parameters, Some(view.summary.id)).await
-}
-
-async fn stream_of(
-    app: &App,
-    parameters: &Parameters,
-    execution: Option<ExecutionId>,
-) -> Result<Response, Problem> {
-    let kinds = kinds(parameters.kinds.as_deref())?;
-    let permit = Arc::clone(&app.streams)
-        .try_acquire_owned()
-        .map_err(|_| overloaded())?;
-    let history = app.broker.follow_history().await.map_err(|error| {
-        let error = afu9_broker::error::chain(&error);
-        tracing::warn!(error, "history cannot be followed");
-        Problem::new(
-            Kind::BrokerUnavailable,
-            "history cannot be followed just now",
-            "try again; if it stays, see `nats` in /api/ready",
-        )
-    })?;
-    let closing = app.closing.clone();
-    let follower = Follower {
-        history,
-        kinds,
-        execution,
-        closing,
-        opened: false,
-        _permit: permit,
-    };
-    let body = stream::unfold(follower, |mut follower| async {
-        let chunk = follower.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), follower))
-    });
-    Response::builder()
-        .header(CONTENT_TYPE, "text/event-stream")
-        .header(CACHE_CONTROL, "no-store")
-        .header("x-accel-buffering", "no")
-        .body(Body::from_stream(body))
-        .map_err(|error| Problem::internal(&error))
+    follower.execution = Some(view.summary.id);
+    follower.tell_state(&view);
+    follower.into_response()
 }
 
 fn kinds(text: Option<&str>) -> Result<Vec<&'static str>, Problem> {
@@ -137,138 +93,154 @@ fn kinds(text: Option<&str>) -> Result<Vec<&'static str>, Problem> {
 }
 
 struct Follower {
-    history: HistoryConsumer,
+    app: Arc<App>,
+    listener: Listener,
     kinds: Vec<&'static str>,
-    /// Only its events.
+    /// Only its events, and the stream ends when it has.
     execution: Option<ExecutionId>,
-    closing: CancellationToken,
-    opened: bool,
+    /// What is sent next.
+    text: String,
+    ended: bool,
+    /// What was missed may have been its end, and nobody could be asked yet.
+    is_unsure: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
+    async fn new(app: &Arc<App>, parameters: &Parameters) -> Result<Self, Problem> {
+        let kinds = kinds(parameters.kinds.as_deref())?;
+        let permit = Arc::clone(&app.streams)
+            .try_acquire_owned()
+            .map_err(|_| overloaded())?;
+        let listener = app.feed.listen().await.ok_or_else(|| {
+            Problem::new(
+                Kind::BrokerUnavailable,
+                "history cannot be followed just now",
+                "try again; if it stays, see `nats` in /api/ready",
+            )
+        })?;
+        Ok(Self {
+            app: Arc::clone(app),
+            listener,
+            kinds,
+            execution: None,
+            text: ": ready\n\n".to_owned(),
+            ended: false,
+            is_unsure: false,
+            _permit: permit,
+        })
+    }
+
+    fn into_response(self) -> Result<Response, Problem> {
+        let body = stream::unfold(self, |mut follower| async {
+            let chunk = follower.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), follower))
+        });
+        Response::builder()
+            .header(CONTENT_TYPE, "text/event-stream")
+            .header(CACHE_CONTROL, "no-store")
+            .header("x-accel-buffering", "no")
+            .body(Body::from_stream(body))
+            .map_err(|error| Problem::internal(&error))
+    }
+
     /// The next piece of the stream; `None` ends it.
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.opened {
-            self.opened = true;
-            return Some(Bytes::from_static(b": ready\n\n"));
-        }
         loop {
-            let batch = tokio::select! {
-                () = self.closing.cancelled() => return None,
-                batch = self.history.next_batch(READ_AT_ONCE) => batch,
+            if !self.text.is_empty() {
+                return Some(Bytes::from(std::mem::take(&mut self.text)));
+            }
+            if self.ended {
+                return None;
+            }
+            let closing = self.app.closing.clone();
+            tokio::select! {
+                () = closing.cancelled() => return None,
+                heard = self.listener.next() => {
+                    let (missed, batch) = heard?;
+                    if let Some(missed) = missed {
+                        self.tell_missed(missed);
+                        self.is_unsure = self.execution.is_some();
+                    }
+                    if !self.is_unsure || !self.look_again().await {
+                        self.tell(&batch);
+                    }
+                }
                 () = tokio::time::sleep(KEEP_ALIVE) => {
-                    return Some(Bytes::from_static(b": keep-alive\n\n"));
-                }
-            };
-            // The reader connects anew, and knows by that that it may have missed something.
-            let batch = batch.ok()?;
-            let mut text = String::new();
-            for message in &batch {
-                // Unreadable history is the projector's to report.
-                for event in message.decode().into_iter().flat_map(|batch| batch.events) {
-                    self.write(&event, &mut text);
+                    if !self.is_unsure || !self.look_again().await {
+                        self.text.push_str(": keep-alive\n\n");
+                    }
                 }
             }
-            if !text.is_empty() {
-                return Some(Bytes::from(text));
+        }
+    }
+
+    fn tell(&mut self, batch: &Batch) {
+        for event in &batch.events {
+            let is_ours = self.execution.is_none_or(|id| event.execution == Some(id));
+            if !is_ours {
+                continue;
+            }
+            if self.kinds.contains(&event.kind) {
+                self.text.push_str(&event.text);
+            }
+            if self.execution.is_some() && event.kind == ENDED {
+                self.ended = true;
+                return;
             }
         }
     }
 
-    fn write(&self, event: &HistoryEvent, text: &mut String) {
-        let kind = kind_of(&event.kind);
-        let wanted = self
-            .execution
-            .is_none_or(|id| subject_of(event) == Some(id));
-        if !wanted || !self.kinds.contains(&kind) {
-            return;
+    fn tell_missed(&mut self, missed: Missed) {
+        let events = match missed {
+            Missed::Events(count) => Some(count),
+            Missed::Unknown => None,
+        };
+        let data = json!({"events": events});
+        self.text.push_str(&event_text("missed", &data));
+    }
+
+    fn tell_state(&mut self, view: &ExecutionView) {
+        self.text.push_str(&event_text("state", &state_of(view)));
+        self.ended = view.summary.status.is_terminal();
+        self.is_unsure = false;
+    }
+
+    /// Tells how the execution is now, if anybody knows. Returns whether it has ended.
+    async fn look_again(&mut self) -> bool {
+        let Some(id) = self.execution else {
+            return false;
+        };
+        if let Ok(Found::Known(view, _)) = self.app.find(id).await {
+            self.tell_state(&view);
         }
-        text.push_str("event: ");
-        text.push_str(kind);
-        text.push_str("\ndata: ");
-        text.push_str(&data_of(event).to_string());
-        text.push_str("\n\n");
+        self.ended
     }
 }
 
-/// The execution an event is about.
-fn subject_of(event: &HistoryEvent) -> Option<ExecutionId> {
-    match &event.kind {
-        HistoryKind::Controlled(record) => record.execution,
-        _ => event.execution,
-    }
-}
-
-fn kind_of(kind: &HistoryKind) -> &'static str {
-    match kind {
-        HistoryKind::ExecutionStarted(_) => "execution_started",
-        HistoryKind::StepEnded(_) => "step_ended",
-        HistoryKind::ExecutionEnded(_) => "execution_ended",
-        HistoryKind::DefinitionApplied(_) => "definition_applied",
-        HistoryKind::StatusChanged(_) => "status_changed",
-        HistoryKind::Controlled(_) => "controlled",
-    }
-}
-
-fn data_of(event: &HistoryEvent) -> Value {
-    let mut data = json!({
-        "executionId": subject_of(event),
-        "number": event.number,
-        "at": event.at.to_string(),
-    });
-    match &event.kind {
-        HistoryKind::ExecutionStarted(started) => {
-            data["workflow"] = json!(started.workflow.name);
-            data["version"] = json!(started.workflow.version);
-            data["triggeredBy"] = json!(started.trigger.by);
-            data["status"] = json!(started.status);
-            data["key"] = json!(started.key);
-            data["parent"] = json!(started.parent.map(|parent| parent.execution));
-            data["rerunOf"] = json!(started.rerun_of);
-        }
-        HistoryKind::StepEnded(step) => {
-            data["step"] = json!(step.name);
-            data["index"] = json!(step.index);
-            if let Some(item) = step.item {
-                data["item"] = json!(item);
-            }
-            data["role"] = json!(step.role.as_str());
-            data["status"] = json!(step.status);
-            data["attempts"] = json!(step.attempts.len());
-        }
-        HistoryKind::ExecutionEnded(ended) => {
-            data["status"] = json!(ended.status);
-            data["error"] = json!(ended.error);
-        }
-        HistoryKind::StatusChanged(changed) => {
-            data["status"] = json!(changed.status);
-            data["by"] = json!(changed.by);
-            data["reason"] = json!(changed.reason);
-            if let Some(workflow) = &changed.workflow {
-                data["version"] = json!(workflow.version);
-            }
-        }
-        HistoryKind::Controlled(record) => controlled(record, &mut data),
-        HistoryKind::DefinitionApplied(_) => {}
-    }
-    data
-}
-
-fn controlled(record: &ControlRecord, data: &mut Value) {
-    let control = &record.control;
-    data["action"] = json!(control.action.as_str());
-    data["by"] = json!(control.by);
-    data["reason"] = json!(control.reason);
-    data["request"] = json!(control.request);
-    if let ControlAction::Hold(scope) | ControlAction::Release(scope) = &control.action {
-        data["scope"] = json!(scope);
-    }
-    let (outcome, code) = match &record.outcome {
-        ControlOutcome::Applied => ("applied", None),
-        ControlOutcome::Unchanged => ("unchanged", None),
-        ControlOutcome::Refused { code, .. } => ("refused", Some(code)),
-    };
-    data["outcome"] = json!(outcome);
-    data["code"] = json!(code);
+fn state_of(view: &ExecutionView) -> Value {
+    let summary = &view.summary;
+    let steps: Vec<Value> = view
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "step": step.name,
+                "index": step.index,
+                "role": step.role.as_str(),
+                "status": step.status,
+                "attempts": step.attempts.len(),
+            })
+        })
+        .collect();
+    json!({
+        "executionId": summary.id,
+        "workflow": summary.workflow,
+        "version": summary.version,
+        "status": summary.status,
+        "startedAt": summary.started_at.to_string(),
+        "completedAt": summary.completed_at.map(|at| at.to_string()),
+        "error": view.error,
+        "steps": steps,
+    })
 }

@@ -34,6 +34,11 @@ pub(super) async fn get(
         "enabled": record.enabled,
         "appliedAt": record.applied_at.to_string(),
         "appliedBy": record.applied_by,
+        "switched": record.switched.as_ref().map(|last| json!({
+            "by": last.by,
+            "reason": last.reason,
+            "at": last.at.to_string(),
+        })),
     });
     let mut response = Json(body).into_response();
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", record.workflow.hash)) {

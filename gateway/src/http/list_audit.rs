@@ -21,8 +21,21 @@ use crate::stored::{AuditCursor, AuditEntry, AuditFilter};
 const DEFAULT_LIMIT: u32 = 50;
 
 /// The actions there are, by their names.
-const ACTIONS: [&str; 10] = [
-    "cancel", "pause", "resume", "retry", "signal", "approve", "reject", "move", "hold", "release",
+const ACTIONS: [&str; 14] = [
+    "cancel",
+    "pause",
+    "resume",
+    "retry",
+    "signal",
+    "approve",
+    "reject",
+    "move",
+    "hold",
+    "release",
+    "disable",
+    "enable",
+    "pause_schedule",
+    "resume_schedule",
 ];
 
 #[derive(Debug, Deserialize)]

@@ -1,12 +1,12 @@
 //! `GET /api/executions`: live and past executions, newest first.
 //!
-//! `?status=&workflow=&limit=&cursor=`, and one of `key`, `parent` and `rerunOf`: those are known from
-//! history, which hears of an execution a moment after it was submitted.
+//! `?status=&workflow=&triggeredBy=&startedAfter=&startedBefore=&limit=&cursor=`, and one of `key`,
+//! `parent` and `rerunOf`.
 
 use std::sync::Arc;
 
-use afu9_schemas::ExecutionId;
 use afu9_schemas::view::ExecutionStatus;
+use afu9_schemas::{ExecutionId, Timestamp};
 use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
@@ -23,6 +23,9 @@ use crate::problem::Problem;
 pub(super) struct Wanted {
     status: Option<String>,
     workflow: Option<String>,
+    triggered_by: Option<String>,
+    started_after: Option<String>,
+    started_before: Option<String>,
     key: Option<String>,
     parent: Option<String>,
     rerun_of: Option<String>,
@@ -37,8 +40,8 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = wanted.map_err(|_| {
         malformed(
-            "the query may have `status`, `workflow`, `key`, `parent`, `rerunOf`, `limit` and \
-             `cursor`, each once",
+            "the query may have `status`, `workflow`, `triggeredBy`, `startedAfter`, \
+             `startedBefore`, `key`, `parent`, `rerunOf`, `limit` and `cursor`, each once",
         )
     })?;
     let filter = filter(wanted)?;
@@ -78,13 +81,29 @@ fn filter(wanted: Wanted) -> Result<Filter, Problem> {
                 .ok_or_else(|| malformed("`cursor` must be the `nextCursor` of another page"))
         })
         .transpose()?;
+    let started_after = instant("startedAfter", wanted.started_after)?;
+    let started_before = instant("startedBefore", wanted.started_before)?.map(Cursor::before);
     Ok(Filter {
-        status,
+        statuses: status.into_iter().collect(),
         workflow: wanted.workflow,
+        triggered_by: wanted.triggered_by,
+        started_after,
         relation,
         limit,
-        before,
+        // The further back.
+        before: before.into_iter().chain(started_before).min(),
+        ..Filter::default()
     })
+}
+
+/// An instant as a caller gives it.
+pub(super) fn instant(name: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+    match text {
+        None => Ok(None),
+        Some(text) => Timestamp::parse(&text)
+            .map(Some)
+            .ok_or_else(|| malformed(format!("`{name}` must be an instant of RFC 3339"))),
+    }
 }
 
 fn relation(wanted: &Wanted) -> Result<Option<Relation>, Problem> {

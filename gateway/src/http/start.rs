@@ -66,10 +66,15 @@ pub(super) async fn enabled(app: &App, name: &str) -> Result<Arc<Known>, Problem
         .map_err(|error| Problem::broker(&error))?
         .ok_or_else(|| unknown_workflow(name))?;
     if !known.record.enabled {
+        let by = known.record.switched.as_ref();
+        let by = by.map(|last| format!(" by {} since {}", last.by, last.at));
         return Err(Problem::new(
             Kind::WorkflowDisabled,
-            format!("the workflow `{name}` is disabled"),
-            "apply the workflow again to enable it",
+            format!(
+                "the workflow `{name}` is disabled{}",
+                by.unwrap_or_default()
+            ),
+            "POST /api/workflows/{name}/enable lets it be started again",
         ));
     }
     Ok(known)

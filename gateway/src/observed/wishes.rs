@@ -86,6 +86,12 @@ fn details(action: ControlAction) -> Option<Value> {
             Some(json!({"step": step, "decision": decision}))
         }
         ControlAction::Move { to } => Some(json!({"to": to})),
+        ControlAction::Disable(workflow) | ControlAction::Enable(workflow) => {
+            Some(json!({ "workflow": workflow }))
+        }
+        ControlAction::PauseSchedule(schedule) | ControlAction::ResumeSchedule(schedule) => {
+            Some(json!(schedule))
+        }
         ControlAction::Hold(scope) | ControlAction::Release(scope) => Some(json!({"scope": scope})),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     InputInvalid,
     KeyInvalid,
     UnknownVersion,
+    UnknownSchedule,
     IdempotencyConflict,
     UnknownExecution,
     ExecutionEnded,
@@ -172,6 +173,7 @@ impl Kind {
                 Policy,
             ),
             Self::UnknownVersion => (S::NOT_FOUND, "version.unknown", "Unknown version", State),
+            Self::UnknownSchedule => (S::NOT_FOUND, "schedule.unknown", "Unknown schedule", State),
             Self::IdempotencyConflict => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency.conflict",

@@ -1,12 +1,17 @@
 //! One wish about many executions.
 
-use afu9_schemas::ExecutionId;
+use std::collections::HashSet;
+
+use afu9_schemas::message::Query;
 use afu9_schemas::view::ExecutionStatus;
+use afu9_schemas::{ExecutionId, Partition};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::controls::{GATE, WORK, applied};
-use crate::support::{Answer, Running, answer, eventually, world};
+use crate::executions::view;
+use crate::support::{Answer, Running, answer, config, eventually, listed, world};
 
 const BULK: &str = "/api/executions/bulk";
 
@@ -45,7 +50,7 @@ async fn a_dry_run_counts_and_changes_nothing() {
         bulk(&gateway, body)
     };
     let all = dry("pause", json!({"workflow": "gate"}), 10).await;
-    assert_eq!((&all["matched"], &all["more"]), (&json!(3), &json!(false)));
+    assert_eq!((&all["matched"], &all["exact"]), (&json!(3), &json!(true)));
     assert_eq!(
         (&all["dryRun"], &all["incomplete"]),
         (&json!(true), &json!(false))
@@ -53,7 +58,7 @@ async fn a_dry_run_counts_and_changes_nothing() {
     let sample = all["sample"].as_array().expect("a list");
     assert!(ids.iter().all(|id| sample.contains(&json!(id))), "{all}");
     let some = dry("pause", json!({"workflow": "gate"}), 2).await;
-    assert_eq!((&some["matched"], &some["more"]), (&json!(2), &json!(true)));
+    assert_eq!(some["matched"], 3, "all are counted, whatever the limit");
     for (filter, matched) in [
         (json!({"triggeredBy": "admin"}), 4),
         (json!({"triggeredBy": "somebody"}), 0),
@@ -105,9 +110,21 @@ async fn each_that_matches_gets_the_wish_once() {
         "limit": 4,
     });
     let told = bulk(&gateway, signal.clone()).await;
+    assert_eq!(told["applied"], 4, "{told}");
+    // Those that were told have ended, and the one behind them is told next.
+    eventually("history is read", async || {
+        let left = json!({"action": "signal", "filter": {"workflow": "gate"}, "dryRun": true,
+            "signal": {"name": "go"}});
+        bulk(&gateway, left).await["matched"] == 1
+    })
+    .await;
+    let mut rest = signal.clone();
+    rest["cursor"] = told["nextCursor"].clone();
+    rest["signal"]["name"] = json!("other");
+    let told = bulk(&gateway, rest).await;
     assert_eq!(
-        (&told["applied"], &told["more"]),
-        (&json!(4), &json!(true)),
+        (&told["matched"], &told["applied"], &told["nextCursor"]),
+        (&json!(1), &json!(1), &Value::Null),
         "{told}"
     );
     let cancelled = keyed("cancel").await.body;
@@ -169,5 +186,110 @@ async fn what_nobody_decides_in_time_is_pending() {
         (&json!(2), &json!(2))
     );
     assert_eq!(cancelled["incomplete"], true);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_match_are_moved_to_a_version() {
+    let world = world().await;
+    let _owner = world.folding().await;
+    let gateway = applied(&world, &[("gate", GATE)]).await;
+    let ids = started(&gateway, "gate", 3).await;
+    let longer = format!("{GATE}  - {{ name: more, waitFor: more }}\n");
+    gateway.put("gate", &longer).await;
+    let body = json!({"action": "move", "filter": {"workflow": "gate"}, "version": "latest"});
+    let moved = bulk(&gateway, body).await;
+    assert_eq!(moved["applied"], 3, "{moved}");
+    for id in ids {
+        assert_eq!(gateway.show(id).await["execution"]["version"], 2);
+    }
+    for bad in [
+        json!({"action": "move", "filter": {"workflow": "gate"}}),
+        json!({"action": "move", "filter": {"status": "running"}, "version": 1}),
+        json!({"action": "cancel", "filter": {"workflow": "gate"}, "version": 1}),
+        json!({"action": "signal", "filter": {"workflow": "gate"}}),
+        json!({"action": "cancel", "filter": {"workflow": "gate"}, "signal": {"name": "s"}}),
+    ] {
+        let refused = gateway.post(BULK, &bad).await;
+        refused.expect_problem(400, "request.malformed", "POLICY");
+    }
+    gateway.stop().await;
+}
+
+/// More live executions than fit on a page of their owner's, and the oldest of them are not forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_executions_behind_a_page_are_found() {
+    const MANY: i64 = 1300;
+    let world = world().await;
+    let owner = world.owner().await;
+    let gateway = world.gateway(config()).await;
+    for began in 0..MANY {
+        owner.knows(view(ExecutionId::new(), began));
+    }
+    let body = json!({"action": "cancel", "filter": {"workflow": "echo"}, "dryRun": true});
+    let counted = bulk(&gateway, body).await;
+    assert_eq!(
+        (
+            &counted["matched"],
+            &counted["exact"],
+            &counted["incomplete"]
+        ),
+        (&json!(MANY), &json!(true), &json!(false))
+    );
+    let mut seen = HashSet::new();
+    let mut next = String::new();
+    loop {
+        let page = gateway
+            .get(&format!("/api/executions?status=running&limit=200{next}"))
+            .await;
+        let executions = page.body["executions"].as_array().expect("a list");
+        let ids = executions
+            .iter()
+            .map(|one| one["id"].as_str().expect("an id").to_owned());
+        seen.extend(ids);
+        match page.body["nextCursor"].as_str() {
+            Some(cursor) => next = format!("&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), usize::try_from(MANY).expect("positive"));
+    gateway.stop().await;
+}
+
+/// It is pending when the first question comes, and running at every later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_that_changes_meanwhile_is_not_missed() {
+    let world = world().await;
+    let gateway = world.gateway(config()).await;
+    let partition = Partition::new(0);
+    let id = (0..)
+        .map(|_| ExecutionId::new())
+        .find(|id| world.broker.partitions().of(*id) == partition)
+        .expect("one of many");
+    let mut owners = JoinSet::new();
+    for owned in world.broker.partitions().all() {
+        let mut questions = world.broker.questions(owned).await.expect("subscribes");
+        owners.spawn(async move {
+            let mut status = ExecutionStatus::Pending;
+            while let Some(question) = questions.next().await {
+                let Query::List { limit, filter } = &question.query else {
+                    continue;
+                };
+                let mut summary = view(id, 1).summary;
+                summary.status = std::mem::replace(&mut status, ExecutionStatus::Running);
+                let held = if owned == partition {
+                    vec![summary]
+                } else {
+                    Vec::new()
+                };
+                let reply = listed(held, *limit as usize, filter);
+                questions.answer(question, &reply).await.expect("answers");
+            }
+        });
+    }
+    world.broker.flush().await.expect("flushes");
+    let body = json!({"action": "cancel", "filter": {"workflow": "echo"}, "dryRun": true});
+    let found = bulk(&gateway, body).await;
+    assert_eq!(found["sample"], json!([id]), "{found}");
     gateway.stop().await;
 }

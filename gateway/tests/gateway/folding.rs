@@ -188,10 +188,14 @@ impl Owner {
             // As one that has no counters.
             Query::Status => QueryReply::Unknown,
             Query::Holds => QueryReply::Holds(self.state.holds().to_vec()),
-            Query::List { limit } => QueryReply::Executions {
-                executions: self.state.list(*limit as usize),
-                live: self.state.live() as u64,
-            },
+            Query::List { limit, filter } => {
+                let listed = self.state.list(filter, *limit as usize);
+                QueryReply::Executions {
+                    executions: listed.executions,
+                    live: self.state.live() as u64,
+                    more: listed.more,
+                }
+            }
         }
     }
 }

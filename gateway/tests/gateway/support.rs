@@ -9,9 +9,9 @@ use afu9_broker::{Auth, Broker, Durability, Replicas};
 use afu9_gateway::{Config, Error, Gateway, Metrics, Scope, TokenConfig, routes_from_toml};
 use afu9_history::Store;
 use afu9_schemas::message::{
-    Cancel, Input, InputKind, OrchestratorStatus, Query, QueryReply, Start,
+    Cancel, Input, InputKind, ListCursor, ListFilter, OrchestratorStatus, Query, QueryReply, Start,
 };
-use afu9_schemas::view::ExecutionView;
+use afu9_schemas::view::{ExecutionSummary, ExecutionView};
 use afu9_schemas::{ExecutionId, InstanceId, PartitionCount, WorkerKind};
 use afu9_servers::fixture::{self, ServerFixture};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -359,18 +359,13 @@ impl World {
                                 instance,
                                 counters: [("orphans".to_owned(), 2)].into(),
                             }),
-                            Query::List { limit } => {
-                                let mut mine: Vec<_> = known
+                            Query::List { limit, filter } => {
+                                let mine = known
                                     .values()
+                                    .filter(|view| is_related(view, filter))
                                     .map(|view| view.summary.clone())
-                                    .filter(|summary| partitions.of(summary.id) == partition)
-                                    .collect();
-                                let live = mine.len() as u64;
-                                mine.truncate(*limit as usize);
-                                QueryReply::Executions {
-                                    executions: mine,
-                                    live,
-                                }
+                                    .filter(|summary| partitions.of(summary.id) == partition);
+                                listed(mine.collect(), *limit as usize, filter)
                             }
                         }
                     };
@@ -383,6 +378,41 @@ impl World {
             executions,
             _tasks: tasks,
         }
+    }
+}
+
+fn is_related(view: &ExecutionView, filter: &ListFilter) -> bool {
+    let parent = view.parent.as_ref().map(|parent| parent.execution);
+    (filter.key.is_none() || filter.key == view.key)
+        && (filter.parent.is_none() || filter.parent == parent)
+        && (filter.rerun_of.is_none() || filter.rerun_of == view.rerun_of)
+}
+
+/// A page of `executions`, as an owner gives it.
+pub(crate) fn listed(
+    mut executions: Vec<ExecutionSummary>,
+    limit: usize,
+    filter: &ListFilter,
+) -> QueryReply {
+    let live = executions.len() as u64;
+    let place = |summary: &ExecutionSummary| ListCursor {
+        started_at: summary.started_at,
+        id: summary.id,
+    };
+    let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|text| text == is);
+    executions.retain(|summary| {
+        (filter.statuses.is_empty() || filter.statuses.contains(&summary.status))
+            && is(&filter.workflow, &summary.workflow)
+            && is(&filter.triggered_by, &summary.triggered_by)
+            && filter.before.is_none_or(|before| place(summary) < before)
+    });
+    executions.sort_by_key(|summary| std::cmp::Reverse(place(summary)));
+    let more = executions.len() > limit;
+    executions.truncate(limit);
+    QueryReply::Executions {
+        executions,
+        live,
+        more,
     }
 }
 

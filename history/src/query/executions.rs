@@ -28,10 +28,14 @@ impl From<&ExecutionSummary> for Cursor {
 /// Which executions to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionFilter {
-    /// Only those with this status.
-    pub status: Option<ExecutionStatus>,
+    /// Only those with any of these statuses; none means all.
+    pub statuses: Vec<ExecutionStatus>,
     /// Only those of the workflow of this name.
     pub workflow: Option<String>,
+    /// Only those that this started.
+    pub triggered_by: Option<String>,
+    /// Only those that started at this instant or later.
+    pub started_after: Option<Timestamp>,
     /// How many at most; none, and more than [`Self::MAX_LIMIT`], mean that many.
     pub limit: Option<u32>,
     /// Only those after the page that ended here.
@@ -39,8 +43,9 @@ pub struct ExecutionFilter {
 }
 
 impl ExecutionFilter {
-    /// The longest page: enough for a screen, and a bound on what one request can cost.
-    pub const MAX_LIMIT: u32 = 200;
+    /// The longest page: enough for a screen, few for whoever goes through all, and a bound on what one
+    /// request can cost.
+    pub const MAX_LIMIT: u32 = 500;
 }
 
 /// What executions may have in common beside their workflow.
@@ -85,53 +90,91 @@ impl Store {
     ) -> Result<Vec<ExecutionSummary>, QueryError> {
         // Built, because a condition that is absent must be absent from the text too: only then can
         // each combination use the index made for it.
-        let mut query = QueryBuilder::<Postgres>::new(
-            "SELECT id, workflow_id, workflow_name, workflow_version, status, triggered_by,
-                    started_at, completed_at
-             FROM workflow_executions WHERE true",
-        );
-        if let Some(status) = filter.status {
-            query.push(" AND status = ").push_bind(status.as_str());
-            // Says what the value already implies, for the planner's choice of the partial index.
-            if status != ExecutionStatus::Completed {
-                query.push(" AND status <> 'completed'");
+        let mut query = QueryBuilder::<Postgres>::new("");
+        match filter.statuses.as_slice() {
+            [] => select(&mut query, filter, relation, None),
+            [status] => select(&mut query, filter, relation, Some(*status)),
+            // Each status has its own part of an index, which is in the order of the page.
+            several => {
+                query.push("SELECT * FROM (");
+                for (number, status) in several.iter().enumerate() {
+                    query.push(if number == 0 { "(" } else { " UNION ALL (" });
+                    select(&mut query, filter, relation, Some(*status));
+                    query.push(")");
+                }
+                query.push(") AS found");
+                order(&mut query, filter);
             }
         }
-        if let Some(workflow) = &filter.workflow {
-            query
-                .push(" AND workflow_name = ")
-                .push_bind(crate::text::name(workflow));
-        }
-        match relation {
-            None => {}
-            Some(Relation::Key(key)) => {
-                query
-                    .push(" AND concurrency_key = ")
-                    .push_bind(crate::text::name(key));
-            }
-            Some(Relation::Parent(parent)) => {
-                query
-                    .push(" AND parent_execution_id = ")
-                    .push_bind(parent.as_uuid());
-            }
-            Some(Relation::RerunOf(earlier)) => {
-                query.push(" AND rerun_of = ").push_bind(earlier.as_uuid());
-            }
-        }
-        if let Some(before) = filter.before {
-            query
-                .push(" AND (started_at, id) < (")
-                .push_bind(before.started_at.to_datetime())
-                .push(", ")
-                .push_bind(before.id.as_uuid())
-                .push(")");
-        }
-        let limit = filter.limit.unwrap_or(ExecutionFilter::MAX_LIMIT);
-        query
-            .push(" ORDER BY started_at DESC, id DESC LIMIT ")
-            .push_bind(i64::from(limit.min(ExecutionFilter::MAX_LIMIT)));
-
         let rows: Vec<SummaryRow> = query.build_query_as().fetch_all(self.pool()).await?;
         rows.into_iter().map(ExecutionSummary::try_from).collect()
     }
+}
+
+/// A page of the executions that pass `filter`; its statuses are the caller's to ask for.
+fn select(
+    query: &mut QueryBuilder<Postgres>,
+    filter: &ExecutionFilter,
+    relation: Option<&Relation>,
+    status: Option<ExecutionStatus>,
+) {
+    query.push(
+        "SELECT id, workflow_id, workflow_name, workflow_version, status, triggered_by,
+                started_at, completed_at
+         FROM workflow_executions WHERE true",
+    );
+    if let Some(status) = status {
+        query.push(" AND status = ").push_bind(status.as_str());
+        // Says what the value already implies, for the planner's choice of the partial index.
+        if status != ExecutionStatus::Completed {
+            query.push(" AND status <> 'completed'");
+        }
+    }
+    if let Some(workflow) = &filter.workflow {
+        query
+            .push(" AND workflow_name = ")
+            .push_bind(crate::text::name(workflow));
+    }
+    if let Some(by) = &filter.triggered_by {
+        query
+            .push(" AND triggered_by = ")
+            .push_bind(crate::text::clean(by));
+    }
+    match relation {
+        None => {}
+        Some(Relation::Key(key)) => {
+            query
+                .push(" AND concurrency_key = ")
+                .push_bind(crate::text::name(key));
+        }
+        Some(Relation::Parent(parent)) => {
+            query
+                .push(" AND parent_execution_id = ")
+                .push_bind(parent.as_uuid());
+        }
+        Some(Relation::RerunOf(earlier)) => {
+            query.push(" AND rerun_of = ").push_bind(earlier.as_uuid());
+        }
+    }
+    if let Some(after) = filter.started_after {
+        query
+            .push(" AND started_at >= ")
+            .push_bind(after.to_datetime());
+    }
+    if let Some(before) = filter.before {
+        query
+            .push(" AND (started_at, id) < (")
+            .push_bind(before.started_at.to_datetime())
+            .push(", ")
+            .push_bind(before.id.as_uuid())
+            .push(")");
+    }
+    order(query, filter);
+}
+
+fn order(query: &mut QueryBuilder<Postgres>, filter: &ExecutionFilter) {
+    let limit = filter.limit.unwrap_or(ExecutionFilter::MAX_LIMIT);
+    query
+        .push(" ORDER BY started_at DESC, id DESC LIMIT ")
+        .push_bind(i64::from(limit.min(ExecutionFilter::MAX_LIMIT)));
 }

@@ -82,6 +82,12 @@ fn details(action: &ControlAction) -> Option<Value> {
             "decision": decision,
         })),
         ControlAction::Move { to } => Some(json!({ "to": to })),
+        ControlAction::Disable(workflow) | ControlAction::Enable(workflow) => {
+            Some(json!({ "workflow": workflow }))
+        }
+        ControlAction::PauseSchedule(schedule) | ControlAction::ResumeSchedule(schedule) => {
+            Some(json!(schedule))
+        }
         ControlAction::Hold(scope) | ControlAction::Release(scope) => {
             Some(json!({ "scope": scope }))
         }

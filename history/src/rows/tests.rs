@@ -435,6 +435,7 @@ fn the_newest_definition_wins_whatever_the_order() {
             enabled: true,
             applied_at: at(0),
             applied_by: "ada".into(),
+            switched: None,
         };
         HistoryEvent {
             execution: None,

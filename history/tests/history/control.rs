@@ -284,7 +284,7 @@ async fn executions_are_found_by_what_they_have_to_do_with_each_other() {
         assert_eq!(seen, expected, "{relation:?}");
     }
     let failed = ExecutionFilter {
-        status: Some(ExecutionStatus::Failed),
+        statuses: vec![ExecutionStatus::Failed],
         ..ExecutionFilter::default()
     };
     let relation = Relation::Parent(parent.execution);

@@ -81,33 +81,35 @@ async fn pages_show_every_execution_once_newest_first() {
         .await
         .expect("writes");
 
-    let filters = [
-        (None, None),
-        (Some(ExecutionStatus::Failed), None),
-        (Some(ExecutionStatus::Completed), None),
-        (None, Some("deploy")),
-        (Some(ExecutionStatus::Failed), Some("build")),
-        (Some(ExecutionStatus::Running), None),
-        (None, Some("unheard of")),
+    use ExecutionStatus::{Completed, Failed, Paused, Running};
+    let filters: [(&[ExecutionStatus], _); 9] = [
+        (&[], None),
+        (&[Failed], None),
+        (&[Completed], None),
+        (&[], Some("deploy")),
+        (&[Failed], Some("build")),
+        (&[Running], None),
+        (&[], Some("unheard of")),
+        (&[Failed, Paused, Completed], Some("build")),
+        (&[Running, Failed, Paused], None),
     ];
-    for (status, name) in filters {
+    for (statuses, name) in filters {
         let mut expected: Vec<_> = stories
             .iter()
             .filter(|story| name.is_none_or(|name| story.workflow.name == name))
-            .filter(|story| match status {
-                None => true,
-                Some(ExecutionStatus::Failed) => story.fails,
-                Some(status) => status == ExecutionStatus::Completed && !story.fails,
+            .filter(|story| {
+                let status = if story.fails { Failed } else { Completed };
+                statuses.is_empty() || statuses.contains(&status)
             })
             .map(|story| (story.start, story.execution))
             .collect();
         expected.sort_by(|a, b| b.cmp(a));
 
         let mut filter = ExecutionFilter {
-            status,
+            statuses: statuses.to_vec(),
             workflow: name.map(Into::into),
             limit: Some(4),
-            before: None,
+            ..ExecutionFilter::default()
         };
         let mut seen = Vec::new();
         loop {
@@ -124,7 +126,7 @@ async fn pages_show_every_execution_once_newest_first() {
             let Some(last) = page.last() else { break };
             filter.before = Some(Cursor::from(last));
         }
-        assert_eq!(seen, expected, "{status:?} {name:?}");
+        assert_eq!(seen, expected, "{statuses:?} {name:?}");
     }
     let all = ExecutionFilter {
         limit: Some(u32::MAX),
@@ -139,6 +141,18 @@ async fn pages_show_every_execution_once_newest_first() {
             .len(),
         30
     );
+    let by = |name: &str, begin| ExecutionFilter {
+        statuses: vec![Failed, Completed],
+        triggered_by: Some(name.to_owned()),
+        started_after: Some(after(NOON, begin)),
+        ..ExecutionFilter::default()
+    };
+    let whom = database.store.list_executions(&all).await.expect("reads");
+    let whom = whom[0].triggered_by.as_str();
+    for (filter, count) in [(by(whom, 0), 30), (by(whom, 1), 20), (by("nobody", 0), 0)] {
+        let found = database.store.list_executions(&filter).await;
+        assert_eq!(found.expect("reads").len(), count, "{filter:?}");
+    }
 }
 
 #[tokio::test]

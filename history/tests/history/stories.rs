@@ -43,6 +43,7 @@ pub(crate) fn definition(workflow: WorkflowRef, at: Timestamp, enabled: bool) ->
         enabled,
         applied_at: NOON,
         applied_by: "ada".to_owned(),
+        switched: None,
     };
     HistoryEvent {
         execution: None,

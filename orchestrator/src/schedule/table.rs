@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use afu9_broker::kv::ScheduleState;
+use afu9_broker::kv::{SchedulePause, ScheduleState};
 use afu9_engine::schedule::{self, Plan, Schedule};
 use afu9_schemas::definition::{ScheduleTrigger, TriggerRule};
 use afu9_schemas::message::HoldScope;
@@ -19,6 +19,8 @@ pub(super) type Key = (String, ScheduleId);
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: BTreeMap<Key, Entry>,
+    /// What people have last wished of schedules, whether a definition has them or not.
+    pauses: BTreeMap<Key, SchedulePause>,
 }
 
 /// The workflows whose schedules stand still.
@@ -119,7 +121,17 @@ impl Table {
         });
         Self {
             entries: entries.collect(),
+            pauses: BTreeMap::new(),
         }
+    }
+
+    /// Takes in what people wish of schedules. It counts from the next [`Self::follow`] on.
+    pub(super) fn note_pauses(&mut self, pauses: impl IntoIterator<Item = SchedulePause>) {
+        let keyed = pauses.into_iter().map(|pause| {
+            let key = (pause.of.workflow.clone(), pause.of.schedule.clone());
+            (key, pause)
+        });
+        self.pauses.extend(keyed);
     }
 
     /// Takes over what the definitions say now. A schedule that is new, or was paused, begins at `now`.
@@ -163,31 +175,40 @@ impl Table {
                 return;
             }
         };
-        let entry = self
-            .entries
-            .entry((workflow.clone(), id.clone()))
-            .or_insert_with(|| Entry {
-                state: ScheduleState {
-                    workflow: workflow.clone(),
-                    schedule: id,
-                    cron: rule.cron.clone(),
-                    timezone: rule.timezone.clone(),
-                    through: now,
-                    fired: None,
-                    next: None,
-                    paused: rule.paused,
-                },
-                revision: 0,
-                changed: true,
-                standing: Standing::Unknown,
-            });
+        let key = (workflow.clone(), id.clone());
+        let wished = self.pauses.get(&key);
+        let paused = rule.paused || wished.is_some_and(|wished| wished.paused);
+        let entry = self.entries.entry(key).or_insert_with(|| Entry {
+            state: ScheduleState {
+                workflow: workflow.clone(),
+                schedule: id,
+                cron: rule.cron.clone(),
+                timezone: rule.timezone.clone(),
+                through: now,
+                fired: None,
+                next: None,
+                paused,
+            },
+            revision: 0,
+            changed: true,
+            standing: Standing::Unknown,
+        });
         let mut state = entry.state.clone();
         state.cron.clone_from(&rule.cron);
-        if state.paused && !rule.paused {
+        if state.paused && !paused {
             state.through = now;
         }
-        state.paused = rule.paused;
-        let next = (!rule.paused)
+        // It may have been paused and resumed, or its workflow disabled and enabled, while nobody ran
+        // it. Those times are of other clocks.
+        let resumed = wished
+            .filter(|wished| !wished.paused)
+            .map(|wished| wished.last.at);
+        let enabled = found.record.switched.as_ref().map(|switched| switched.at);
+        for at in resumed.into_iter().chain(enabled) {
+            state.through = state.through.max(at.min(now));
+        }
+        state.paused = paused;
+        let next = (!paused)
             .then(|| schedule.next_after(state.through))
             .flatten();
         state.next = next.map(|next| next.due);

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::definition::Decision;
-use crate::id::{ExecutionId, RequestId, WorkerKind};
+use crate::id::{ExecutionId, RequestId, ScheduleId, WorkerKind};
 use crate::message::definition::WorkflowRef;
+use crate::time::Timestamp;
 
 /// A wish to change something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,14 @@ pub enum ControlAction {
     Hold(HoldScope),
     /// Go on with a scope.
     Release(HoldScope),
+    /// Let nothing start a workflow; carried out where definitions are kept.
+    Disable(String),
+    /// Let a workflow be started again.
+    Enable(String),
+    /// Let a schedule start nothing; carried out where schedules are kept.
+    PauseSchedule(ScheduleRef),
+    /// Go on with a schedule.
+    ResumeSchedule(ScheduleRef),
 }
 
 impl ControlAction {
@@ -93,6 +102,10 @@ impl ControlAction {
             Self::Move { .. } => "move",
             Self::Hold(_) => "hold",
             Self::Release(_) => "release",
+            Self::Disable(_) => "disable",
+            Self::Enable(_) => "enable",
+            Self::PauseSchedule(_) => "pause_schedule",
+            Self::ResumeSchedule(_) => "resume_schedule",
         }
     }
 }
@@ -107,6 +120,54 @@ pub enum HoldScope {
     Workflow(String),
     /// Jobs of a worker kind.
     Kind(WorkerKind),
+}
+
+/// One schedule of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ScheduleRef {
+    /// The workflow.
+    pub workflow: String,
+    /// Which of its schedules.
+    pub schedule: ScheduleId,
+}
+
+/// Who last turned something off or on that stays so until somebody turns it back: a workflow, a
+/// schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// The last wishes that turned it: repeated, they change nothing.
+    #[serde(default)]
+    pub requests: Vec<RequestId>,
+}
+
+impl Switched {
+    /// How many wishes are remembered: a wish is repeated within minutes, and few come meanwhile.
+    pub const MAX_REQUESTS: usize = 32;
+
+    /// What `control` leaves behind, after `before`.
+    pub fn by(control: &Control, at: Timestamp, before: Option<&Self>) -> Self {
+        let known = before.map_or(&[][..], |before| &before.requests);
+        let kept = known.len().saturating_sub(Self::MAX_REQUESTS - 1);
+        let requests = known[kept..].iter().copied().chain([control.request]);
+        Self {
+            by: control.by.clone(),
+            reason: control.reason.clone(),
+            at,
+            requests: requests.collect(),
+        }
+    }
+
+    /// Whether this wish turned it before.
+    pub fn knows(&self, request: RequestId) -> bool {
+        self.requests.contains(&request)
+    }
 }
 
 /// What came of a wish.
@@ -139,7 +200,7 @@ impl ControlOutcome {
 /// A wish and what came of it: a line of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ControlRecord {
-    /// The execution it was about; none where it was about a scope.
+    /// The execution it was about; none where it was about a scope, a workflow or a schedule.
     #[serde(default)]
     pub execution: Option<ExecutionId>,
     /// The wish, without the subject of its reply.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{DefinitionHash, WorkflowId};
+use crate::message::control::Switched;
 use crate::time::Timestamp;
 
 /// Which version of which workflow.
@@ -26,10 +27,14 @@ pub struct DefinitionRecord {
     pub workflow: WorkflowRef,
     /// The definition as JSON, exactly as it was accepted.
     pub definition: Value,
-    /// Whether triggers may start it.
+    /// Whether triggers may start it. It belongs to the workflow, not to the version: only the newest
+    /// record says it.
     pub enabled: bool,
     /// When this version was accepted.
     pub applied_at: Timestamp,
     /// Who applied it.
     pub applied_by: String,
+    /// Who last disabled or enabled the workflow, if anybody did.
+    #[serde(default)]
+    pub switched: Option<Switched>,
 }

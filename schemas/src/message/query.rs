@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, InstanceId, JobId, WorkerId};
 use crate::time::Timestamp;
-use crate::view::{ExecutionSummary, ExecutionView, ExplainView, HoldView};
+use crate::view::{ExecutionStatus, ExecutionSummary, ExecutionView, ExplainView, HoldView};
 
 /// A question. The reply is a [`QueryReply`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,41 @@ pub enum Query {
     List {
         /// How many at most.
         limit: u32,
+        /// Which.
+        #[serde(default)]
+        filter: ListFilter,
     },
+}
+
+/// Which executions a list is about; what is absent does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListFilter {
+    /// In any of these.
+    pub statuses: Vec<ExecutionStatus>,
+    /// Of this workflow.
+    pub workflow: Option<String>,
+    /// With this concurrency key.
+    pub key: Option<String>,
+    /// Run by a step of this execution.
+    pub parent: Option<ExecutionId>,
+    /// That repeat this execution.
+    pub rerun_of: Option<ExecutionId>,
+    /// Started by whom or what.
+    pub triggered_by: Option<String>,
+    /// Submitted at this instant or later.
+    pub started_after: Option<Timestamp>,
+    /// Behind the page that ended here.
+    pub before: Option<ListCursor>,
+}
+
+/// Where a page of a list ended, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ListCursor {
+    /// When its last execution was submitted.
+    pub started_at: Timestamp,
+    /// Its id, which orders executions of the same instant.
+    pub id: ExecutionId,
 }
 
 /// A question to every worker: which of these jobs do you run?
@@ -76,7 +110,10 @@ pub enum QueryReply {
     Executions {
         /// At most as many as were asked for.
         executions: Vec<ExecutionSummary>,
-        /// How many executions are live in the partition.
+        /// How many executions are live in the partition, whatever was asked for.
         live: u64,
+        /// Others pass the filter, too, behind the last of these.
+        #[serde(default)]
+        more: bool,
     },
 }

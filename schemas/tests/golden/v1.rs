@@ -287,6 +287,7 @@ fn queries() {
         &QueryReply::Executions {
             executions: vec![summary()],
             live: 1,
+            more: false,
         },
     );
 }

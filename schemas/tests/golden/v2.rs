@@ -5,16 +5,17 @@ use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::heartbeat::{DependencyCheck, DependencyStatus};
 use afu9_schemas::message::{
     Cancel, CancelNotice, ChildEnded, ChildResolved, ChildStart, Control, ControlAction,
-    ControlOutcome, ControlRecord, DeadLetter, DeadLetterReason, ExecutionEnded, ExecutionStarted,
-    Heartbeat, HistoryBatch, HistoryEvent, HistoryKind, HoldScope, InboxBody, InboxDelivery, Input,
-    InputEnvelope, InputKind, JobEnvelope, JobResult, KeptStep, OrchestratorStatus, Outcome, Query,
-    QueryReply, Rerun, Start, StatusChanged, StepEnded, Trigger, TriggerKind, WorkQuery, WorkReply,
+    ControlOutcome, ControlRecord, DeadLetter, DeadLetterReason, DefinitionRecord, ExecutionEnded,
+    ExecutionStarted, Heartbeat, HistoryBatch, HistoryEvent, HistoryKind, HoldScope, InboxBody,
+    InboxDelivery, Input, InputEnvelope, InputKind, JobEnvelope, JobResult, KeptStep, ListCursor,
+    ListFilter, OrchestratorStatus, Outcome, Query, QueryReply, Rerun, ScheduleRef, Start,
+    StatusChanged, StepEnded, Switched, Trigger, TriggerKind, WorkQuery, WorkReply,
 };
 use afu9_schemas::view::{
     Cause, CauseView, DecisionView, ExecutionStatus, ExecutionView, ExplainView, HoldView,
     ItemsView, PauseView, StepAction, StepRole, StepStatus, StepView,
 };
-use afu9_schemas::{ArtifactRef, DeliveryId, ExecutionId, InstanceId, Lane, Partition};
+use afu9_schemas::{ArtifactRef, DeliveryId, ExecutionId, InstanceId, Lane, Partition, ScheduleId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -149,7 +150,31 @@ fn actions() -> Vec<ControlAction> {
         ControlAction::Hold(HoldScope::All),
         ControlAction::Hold(HoldScope::Workflow("issue_to_pr".to_owned())),
         ControlAction::Release(HoldScope::Kind(kind())),
+        ControlAction::Disable("issue_to_pr".to_owned()),
+        ControlAction::Enable("issue_to_pr".to_owned()),
+        ControlAction::PauseSchedule(schedule()),
+        ControlAction::ResumeSchedule(schedule()),
     ]
+}
+
+fn schedule() -> ScheduleRef {
+    ScheduleRef {
+        workflow: "issue_to_pr".to_owned(),
+        schedule: ScheduleId::new("0123456789abcdef-0").expect("valid"),
+    }
+}
+
+fn disabled() -> DefinitionRecord {
+    DefinitionRecord {
+        enabled: false,
+        switched: Some(Switched {
+            by: "ann".to_owned(),
+            reason: Some("because".to_owned()),
+            at: at(4),
+            requests: vec![request()],
+        }),
+        ..definition_record()
+    }
 }
 
 #[test]
@@ -259,12 +284,12 @@ fn history() {
             events,
         },
     );
-    written("definition_record.v2.msgpack", &definition_record());
+    written("definition_record.v2.msgpack", &disabled());
     let event = HistoryEvent {
         execution: None,
         number: 3,
         at: at(0),
-        kind: HistoryKind::DefinitionApplied(Box::new(definition_record())),
+        kind: HistoryKind::DefinitionApplied(Box::new(disabled())),
     };
     written(
         "history_definition.v2.msgpack",
@@ -349,7 +374,25 @@ fn queries() {
     written("query_explain.v2.msgpack", &Query::Explain { execution });
     written("query_holds.v2.msgpack", &Query::Holds);
     written("query_status.v2.msgpack", &Query::Status);
-    written("query_list.v2.msgpack", &Query::List { limit: 50 });
+    written(
+        "query_list.v2.msgpack",
+        &Query::List {
+            limit: 50,
+            filter: ListFilter {
+                statuses: vec![ExecutionStatus::Running, ExecutionStatus::Paused],
+                workflow: Some("issue_to_pr".to_owned()),
+                key: Some("issue_to_pr:octo/factory".to_owned()),
+                parent: Some(other_execution()),
+                rerun_of: Some(other_execution()),
+                triggered_by: Some("ann".to_owned()),
+                started_after: Some(at(0)),
+                before: Some(ListCursor {
+                    started_at: at(1),
+                    id: execution,
+                }),
+            },
+        },
+    );
     written(
         "work_query.v2.msgpack",
         &WorkQuery {
@@ -438,6 +481,7 @@ fn replies() {
         &QueryReply::Executions {
             executions: vec![summary()],
             live: 1,
+            more: true,
         },
     );
     written(

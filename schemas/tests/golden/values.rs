@@ -129,6 +129,7 @@ pub(crate) fn definition_record() -> DefinitionRecord {
         enabled: true,
         applied_at: at(0),
         applied_by: "ops".to_owned(),
+        switched: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afu9_schemas::definition::{self, ReadOptions};
-use afu9_schemas::message::{DefinitionRecord, HoldScope, WorkflowRef};
+use afu9_schemas::message::{DefinitionRecord, HoldScope, ScheduleRef, Switched, WorkflowRef};
 use afu9_schemas::view::{HoldView, PauseView};
 use afu9_schemas::{Timestamp, WorkflowId};
 
@@ -31,6 +31,7 @@ fn found(name: &str, triggers: &str) -> Arc<Found> {
             enabled: true,
             applied_at: Timestamp::from_micros(0),
             applied_by: "test".to_owned(),
+            switched: None,
         },
         workflow: Arc::new(compiled.workflow),
     })
@@ -241,4 +242,77 @@ fn a_turn_deals_with_few_schedules_that_missed_much() {
         turns += 1;
     }
     assert_eq!(turns, 50);
+}
+
+fn wished(key: &Key, paused: bool, at: Timestamp) -> SchedulePause {
+    SchedulePause {
+        of: ScheduleRef {
+            workflow: key.0.clone(),
+            schedule: key.1.clone(),
+        },
+        paused,
+        last: switched(at),
+    }
+}
+
+fn switched(at: Timestamp) -> Switched {
+    Switched {
+        by: "ada".to_owned(),
+        reason: None,
+        at,
+        requests: Vec::new(),
+    }
+}
+
+#[test]
+fn what_people_pause_stays_so_whatever_definitions_say() {
+    let mut table = Table::default();
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T12:00:00Z"));
+    let key = store(&mut table)[0].key.clone();
+    table.note_pauses([wished(&key, true, at("2026-01-01T13:00:00Z"))]);
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-01T13:00:01Z"));
+    let state = store(&mut table)[0].state.clone().expect("stored");
+    assert_eq!(
+        (state.paused, state.next, table.wake(&Held::default())),
+        (true, None, None)
+    );
+    // Versions with and without a pause of their own.
+    table.follow(vec![found("nightly", PAUSED)], at("2026-01-02T12:00:00Z"));
+    table.follow(vec![found("nightly", NIGHTLY)], at("2026-01-03T12:00:00Z"));
+    assert_eq!(run(&mut table, at("2026-01-05T00:00:00Z")), [""; 0]);
+    table.note_pauses([wished(&key, false, at("2026-01-05T12:00:00Z"))]);
+    table.follow(vec![found("nightly", PAUSED)], at("2026-01-05T12:00:00Z"));
+    assert_eq!(
+        table.wake(&Held::default()),
+        None,
+        "the definition's own pause is another"
+    );
+    let now = at("2026-01-05T13:00:00Z");
+    table.follow(vec![found("nightly", NIGHTLY)], now);
+    assert_eq!(run(&mut table, now), [""; 0]);
+    assert_eq!(
+        table.wake(&Held::default()),
+        Some(at("2026-01-06T03:00:00Z"))
+    );
+}
+
+#[test]
+fn what_came_due_in_a_pause_that_nobody_saw_is_not_made_up() {
+    let every_day = "[{ schedule: { cron: '0 3 * * *', missed: all } }]";
+    let mut table = Table::default();
+    table.follow(vec![found("daily", every_day)], at("2026-01-01T12:00:00Z"));
+    let state = store(&mut table)[0].state.clone().expect("stored");
+    let key = (state.workflow.clone(), state.schedule.clone());
+    let (resumed, now) = (at("2026-01-05T12:00:00Z"), at("2026-01-06T12:00:00Z"));
+    // Paused and resumed while no process ran the schedules.
+    let mut other = Table::new(vec![(state.clone(), 1)]);
+    other.note_pauses([wished(&key, false, resumed)]);
+    other.follow(vec![found("daily", every_day)], now);
+    assert_eq!(run(&mut other, now), ["2026-01-06T03:00:00.000Z"]);
+    // Its workflow disabled and enabled.
+    let mut enabled = found("daily", every_day);
+    enabled.record.switched = Some(switched(resumed));
+    let mut other = Table::new(vec![(state, 1)]);
+    other.follow(vec![enabled], now);
+    assert_eq!(run(&mut other, now), ["2026-01-06T03:00:00.000Z"]);
 }
