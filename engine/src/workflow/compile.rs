@@ -93,7 +93,11 @@ impl Compiler<'_> {
         self.check_names(&definition, &nodes);
         let input_schema = definition.input_schema.as_ref().and_then(|schema| {
             InputSchema::new(schema)
-                .map_err(|error| self.found("/inputSchema", 0, error))
+                .map_err(|mistakes| {
+                    for (place, message) in mistakes {
+                        self.found(&format!("/inputSchema{place}"), 0, message);
+                    }
+                })
                 .ok()
         });
         let output = definition
