@@ -92,6 +92,7 @@ mod value;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -305,6 +306,26 @@ impl Expression {
         }
     }
 
+    /// What it yields, if that can never be what a place takes.
+    pub(crate) fn never(&self, wanted: Wanted) -> Option<String> {
+        match &self.code {
+            Code::Program(program) if !program.root.kinds.meets(wanted.kinds()) => {
+                Some(program.root.kinds.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// Its value, if it reads no data. That it has none is told when it is compiled.
+    pub(crate) fn constant(&self) -> Option<Value> {
+        match &self.code {
+            Code::Program(program) if program.sources.is_empty() => {
+                self.evaluate(&program::Nothing).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// What it yields, if that can never be true or false. Of a path it does not matter: a condition
     /// that is only a path asks for truthiness.
     fn never_boolean(&self) -> Option<Kinds> {
@@ -327,6 +348,42 @@ impl Expression {
             ),
         }
     }
+}
+
+/// What a place of a definition takes of an expression that stands alone in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// Items.
+    List,
+    /// How long to sleep.
+    Length,
+    /// Until when to sleep.
+    Instant,
+    /// Something to compare by, which becomes a text.
+    Key,
+}
+
+impl Wanted {
+    fn kinds(self) -> Kinds {
+        let (text, number) = (Kinds::TEXT, Kinds::NUMBER);
+        match self {
+            Self::List => Kinds::LIST,
+            Self::Length => text.or(number).or(Kinds::DURATION),
+            Self::Instant => text.or(number).or(Kinds::INSTANT),
+            Self::Key => text
+                .or(number)
+                .or(Kinds::BOOL)
+                .or(Kinds::BYTES)
+                .or(Kinds::INSTANT)
+                .or(Kinds::DURATION),
+        }
+    }
+}
+
+/// Reads a duration as expressions write and read it: `1.5s`, `1h30m`; none that is below zero.
+pub(crate) fn read_duration(text: &str) -> Option<Duration> {
+    let nanos = time::parse_duration(text)?;
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
 
 /// Whether a value counts as true in a condition that is only a path: not `null`, `false`, `0` or an

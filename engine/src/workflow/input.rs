@@ -115,7 +115,10 @@ fn mistaken_defaults(schema: &Value) -> Vec<(String, String)> {
         let mut value = default.clone();
         fill_defaults(property, &mut value);
         if is_cheap_to_check(schema, property, &value) {
-            asked.insert(place.clone(), json!({ "$ref": format!("{ROOT}#{}", encoded(&place)) }));
+            asked.insert(
+                place.clone(),
+                json!({ "$ref": format!("{ROOT}#{}", encoded(&place)) }),
+            );
             given.insert(place, value);
         } else {
             let message = "checking the default takes too long".to_owned();
