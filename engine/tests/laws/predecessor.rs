@@ -540,9 +540,15 @@ output: \"${input.title}\"
             error.message = title.to_owned();
         }
         rig.answer(&rig.job(), error);
-        assert_eq!(rig.job().params, value(format!("undo {title}, step `broken`: {title}")));
+        assert_eq!(
+            rig.job().params,
+            value(format!("undo {title}, step `broken`: {title}"))
+        );
         rig.done(json!({}));
-        assert_eq!(rig.job().params, value(format!("{title}: step `broken`: {title}")));
+        assert_eq!(
+            rig.job().params,
+            value(format!("{title}: step `broken`: {title}"))
+        );
         rig.done(json!({}));
         assert_eq!(rig.status(id), ExecutionStatus::Failed);
     }
