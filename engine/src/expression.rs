@@ -11,39 +11,8 @@
 //! **Invariant:** no text makes compiling or evaluating panic, and what either costs is bounded,
 //! whatever the data holds.
 //!
-//! # The language
-//!
-//! From what binds most to what binds least:
-//!
-//! | operators | of |
-//! |---|---|
-//! | `a.b` `a[0]` `a['b']` `f(a)` `a.f()` | objects, lists; every function in either way |
-//! | `!a` `-a` | boolean; number, duration |
-//! | `*` `/` `%` | numbers; of integers the result is an integer |
-//! | `+` `-` | numbers; `+` also strings, lists, bytes; timestamps and durations |
-//! | `==` `!=` `<` `<=` `>` `>=` `in` | two of a kind; an item of a list, a field of an object |
-//! | `a && b` | booleans |
-//! | `a \|\| b` | booleans |
-//! | `a ? b : c` | a boolean and any two |
-//!
-//! Literals are `null`, `true`, `1`, `0x1f`, `1.5`, `'text'`, `"text"`, `'''text'''`, `r'no \escapes'`,
-//! `b'bytes'`, `[1, 2]`, `{'a': 1}`. A comment begins with `//` and ends with its line. An operand that
-//! decides `&&` or `||` makes up for one that failed, whichever stands first; the same holds for the
-//! items of `all` and `exists`.
-//!
-//! What differs from CEL, whose grammar and operators are implemented here and compared with the
-//! crate `cel` in tests:
-//!
-//! - There is one kind of numbers, as in JSON. `1 == 1.0`; an integer and a number with a fraction can
-//!   be added; integers reach from −2⁶³ to 2⁶⁴−1. What is not finite or does not fit is an error.
-//! - What data does not have is an error that names it. `has(a.b.c)` is false also if `a.b` is not
-//!   there, and `default(a.b, c)` is `c` then, or if `a.b` is null.
-//! - The keys of objects are strings; `{1: x}` has the key `"1"`. Loops over an object go through its
-//!   keys in their order, and objects that an expression builds have their fields in this order.
-//! - An element can also be written `.0`, and `===` and `!==` mean `==` and `!=`, as the predecessor's
-//!   definitions have them.
-//! - There are no optional values (`a.?b`), message types, type values (`type(x)` yields a string),
-//!   and names of time zones.
+//! The language is CEL's, with one kind of numbers. What it has, and where it differs from CEL, is in
+//! `docs/definitions/expressions.md`; tests compare it with the crate `cel`.
 //!
 //! # Errors
 //!

@@ -4,6 +4,7 @@
 //! ` ```json expect ` (see `expectation`). All definitions are applied before the orchestrator starts, and
 //! the examples run side by side. Every other block ` ```yaml ` must compile.
 
+mod codes;
 mod expectation;
 mod gateway;
 mod page;
@@ -13,12 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use afu9_engine::workflow::compile;
+use afu9_schemas::WorkerKind;
 use afu9_schemas::definition::{ReadOptions, json_schema};
+use afu9_workers::tool::Toolbox;
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use gateway::Gateway;
 use page::{Example, Page};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -165,6 +168,19 @@ fn uses(definition: &Value, at: &str) -> bool {
     !found.is_empty()
 }
 
+/// Tools of GitHub that only answer.
+fn octo() -> Result<Toolbox> {
+    let toolbox = Toolbox::new(WorkerKind::new("github")?)
+        .with("getIssue", |_call, params: Value| async move {
+            let (number, labels) = (&params["number"], ["afu9"]);
+            Ok(json!({ "number": number, "title": "It fails", "state": "open", "labels": labels }))
+        })
+        .with("addComment", |_call, params: Value| async move {
+            Ok(json!({ "id": 1, "html_url": "https://github.com/", "of": params["number"] }))
+        });
+    Ok(toolbox)
+}
+
 /// `AFU9_GOLDEN=write` writes the page anew.
 #[test]
 fn the_page_of_functions_is_what_there_is() -> Result<()> {
@@ -215,6 +231,7 @@ async fn every_example_in_the_docs_runs_as_it_says() -> Result<()> {
     // Only now, so that it knows from the start which workflow follows which.
     let orchestrator = world.orchestrator();
     let worker = world.worker();
+    let octo = world.worker_with(octo()?);
     let gateway = Gateway::start(&world).await?;
     let played = plays.iter().map(|(place, applied, runs)| {
         let play = play::play(&world, &gateway, applied, runs);
@@ -229,6 +246,7 @@ async fn every_example_in_the_docs_runs_as_it_says() -> Result<()> {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     world.assert_history_is_gapless();
     gateway.stop().await?;
+    octo.stop().await?;
     worker.stop().await?;
     orchestrator.stop().await?;
     Ok(())

@@ -587,6 +587,18 @@ mod tests {
         compile(source, ReadOptions::default()).expect("valid");
     }
 
+    /// After a point every word is a name, so a step may have one that is none at the beginning.
+    #[test]
+    fn steps_may_have_names_of_literals() {
+        for name in ["in", "null", "true", "has"] {
+            let source = format!(
+                "name: w\nsteps:\n  - {{name: \"{name}\", tool: test.noop}}\n  - {{name: b, tool: test.noop, \
+                 if: \"${{steps.{name}.status == 'completed' && has(steps.{name}.output)}}\"}}\n"
+            );
+            compile(&source, ReadOptions::default()).expect(name);
+        }
+    }
+
     #[test]
     fn schedules_that_cannot_come_are_mistakes() {
         let source = concat!(
