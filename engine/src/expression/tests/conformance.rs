@@ -519,10 +519,9 @@ fn drawn(bytes: &[u8]) -> String {
     draw.expression(want)
 }
 
-/// How many are drawn: `AFU9_CEL_CASES` for a long run.
+/// How many are drawn; a long run: `AFU9_CEL_CASES=100000 cargo test -p afu9-engine what_cel`.
 fn cases() -> u32 {
-    let asked = std::env::var("AFU9_CEL_CASES").ok();
-    asked.map_or(200, |cases| cases.parse().expect("a number of cases"))
+    option_env!("AFU9_CEL_CASES").map_or(200, |cases| cases.parse().expect("a number"))
 }
 
 proptest! {

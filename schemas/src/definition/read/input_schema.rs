@@ -65,14 +65,12 @@ impl Reader<'_> {
             match (key.as_str(), value) {
                 // Data, not schemas.
                 ("const" | "enum" | "default" | "examples", _) => {}
-                ("$ref", Value::String(reference)) => {
-                    if target(root, reference).is_none() {
-                        self.mistake(
-                            &path,
-                            "`$ref` must lead to a schema in this schema: `#`, or `#/` and the keys \
+                ("$ref", Value::String(reference)) if target(root, reference).is_none() => {
+                    self.mistake(
+                        &path,
+                        "`$ref` must lead to a schema in this schema: `#`, or `#/` and the keys \
                              to it, like `#/$defs/name`",
-                        );
-                    }
+                    );
                 }
                 ("$dynamicRef" | "$recursiveRef", _) => {
                     self.mistake(&path, format!("`{key}` is not known here; write `$ref`"));
