@@ -3,11 +3,11 @@
 use afu9_gateway::{Config, Scope, TokenConfig};
 use afu9_schemas::message::{InboxBody, InboxDelivery};
 use afu9_schemas::{DeliveryId, ExecutionId, Timestamp};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::expectation::{Again, Delivery};
@@ -19,7 +19,7 @@ pub(super) struct Gateway {
     base: String,
     client: reqwest::Client,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), afu9_gateway::Error>>,
+    running: JoinSet<Result<(), afu9_gateway::Error>>,
 }
 
 impl Gateway {
@@ -33,12 +33,13 @@ impl Gateway {
         let gateway = afu9_gateway::Gateway::new(config, world.broker().clone(), None);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task = tokio::spawn(gateway.run(listener, stopped));
+        let mut running = JoinSet::new();
+        running.spawn(gateway.run(listener, stopped));
         Ok(Self {
             base: format!("http://{address}"),
             client: reqwest::Client::builder().no_proxy().build()?,
             stop,
-            task,
+            running,
         })
     }
 
@@ -56,9 +57,10 @@ impl Gateway {
         Ok(request.send().await?.json().await?)
     }
 
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(super) async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
-        Ok(self.task.await??)
+        let ended = self.running.join_next().await.context("it runs")?;
+        Ok(ended??)
     }
 }
 
