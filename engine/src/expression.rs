@@ -11,39 +11,8 @@
 //! **Invariant:** no text makes compiling or evaluating panic, and what either costs is bounded,
 //! whatever the data holds.
 //!
-//! # The language
-//!
-//! From what binds most to what binds least:
-//!
-//! | operators | of |
-//! |---|---|
-//! | `a.b` `a[0]` `a['b']` `f(a)` `a.f()` | objects, lists; every function in either way |
-//! | `!a` `-a` | boolean; number, duration |
-//! | `*` `/` `%` | numbers; of integers the result is an integer |
-//! | `+` `-` | numbers; `+` also strings, lists, bytes; timestamps and durations |
-//! | `==` `!=` `<` `<=` `>` `>=` `in` | two of a kind; an item of a list, a field of an object |
-//! | `a && b` | booleans |
-//! | `a \|\| b` | booleans |
-//! | `a ? b : c` | a boolean and any two |
-//!
-//! Literals are `null`, `true`, `1`, `0x1f`, `1.5`, `'text'`, `"text"`, `'''text'''`, `r'no \escapes'`,
-//! `b'bytes'`, `[1, 2]`, `{'a': 1}`. A comment begins with `//` and ends with its line. An operand that
-//! decides `&&` or `||` makes up for one that failed, whichever stands first; the same holds for the
-//! items of `all` and `exists`.
-//!
-//! What differs from CEL, whose grammar and operators are implemented here and compared with the
-//! crate `cel` in tests:
-//!
-//! - There is one kind of numbers, as in JSON. `1 == 1.0`; an integer and a number with a fraction can
-//!   be added; integers reach from −2⁶³ to 2⁶⁴−1. What is not finite or does not fit is an error.
-//! - What data does not have is an error that names it. `has(a.b.c)` is false also if `a.b` is not
-//!   there, and `default(a.b, c)` is `c` then, or if `a.b` is null.
-//! - The keys of objects are strings; `{1: x}` has the key `"1"`. Loops over an object go through its
-//!   keys in their order, and objects that an expression builds have their fields in this order.
-//! - An element can also be written `.0`, and `===` and `!==` mean `==` and `!=`, as the predecessor's
-//!   definitions have them.
-//! - There are no optional values (`a.?b`), message types, type values (`type(x)` yields a string),
-//!   and names of time zones.
+//! The language is CEL's, with one kind of numbers. What it has, and where it differs from CEL, is in
+//! `docs/definitions/expressions.md`; tests compare it with the crate `cel`.
 //!
 //! # Errors
 //!
@@ -92,6 +61,7 @@ mod value;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -305,6 +275,26 @@ impl Expression {
         }
     }
 
+    /// What it yields, if that can never be what a place takes.
+    pub(crate) fn never(&self, wanted: Wanted) -> Option<String> {
+        match &self.code {
+            Code::Program(program) if !program.root.kinds.meets(wanted.kinds()) => {
+                Some(program.root.kinds.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// Its value, if it reads no data. That it has none is told when it is compiled.
+    pub(crate) fn constant(&self) -> Option<Value> {
+        match &self.code {
+            Code::Program(program) if program.sources.is_empty() => {
+                self.evaluate(&program::Nothing).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// What it yields, if that can never be true or false. Of a path it does not matter: a condition
     /// that is only a path asks for truthiness.
     fn never_boolean(&self) -> Option<Kinds> {
@@ -327,6 +317,42 @@ impl Expression {
             ),
         }
     }
+}
+
+/// What a place of a definition takes of an expression that stands alone in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted {
+    /// Items.
+    List,
+    /// How long to sleep.
+    Length,
+    /// Until when to sleep.
+    Instant,
+    /// Something to compare by, which becomes a text.
+    Key,
+}
+
+impl Wanted {
+    fn kinds(self) -> Kinds {
+        let (text, number) = (Kinds::TEXT, Kinds::NUMBER);
+        match self {
+            Self::List => Kinds::LIST,
+            Self::Length => text.or(number).or(Kinds::DURATION),
+            Self::Instant => text.or(number).or(Kinds::INSTANT),
+            Self::Key => text
+                .or(number)
+                .or(Kinds::BOOL)
+                .or(Kinds::BYTES)
+                .or(Kinds::INSTANT)
+                .or(Kinds::DURATION),
+        }
+    }
+}
+
+/// Reads a duration as expressions write and read it: `1.5s`, `1h30m`; none that is below zero.
+pub(crate) fn read_duration(text: &str) -> Option<Duration> {
+    let nanos = time::parse_duration(text)?;
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
 
 /// Whether a value counts as true in a condition that is only a path: not `null`, `false`, `0` or an

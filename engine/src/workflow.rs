@@ -9,6 +9,7 @@ mod compile;
 mod graph;
 mod input;
 mod names;
+pub(crate) mod sleep;
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};

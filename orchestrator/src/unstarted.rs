@@ -84,6 +84,7 @@ mod tests {
                 enabled: true,
                 applied_at: Timestamp::from_micros(0),
                 applied_by: "test".to_owned(),
+                switched: None,
             },
             workflow: Arc::new(compiled.workflow),
         };

@@ -8,6 +8,7 @@ mod bound;
 mod diagnostic;
 mod document;
 mod duration;
+mod input_schema;
 mod json_schema;
 mod read;
 mod vocabulary;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use diagnostic::{Diagnostic, Position, Positions};
 pub use duration::parse_duration;
+pub use input_schema::{MAX_WORK, compile_input_schema, is_cheap_to_check};
 pub use json_schema::json_schema;
 pub use read::{Read, ReadOptions, read};
 
@@ -36,7 +38,8 @@ pub const MAX_STEPS: usize = 1000;
 /// such a step it is [`MAX_DURATION`].
 pub const DEFAULT_EXECUTION_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Default of `config.cleanupTimeoutMs`.
+/// Default of `config.cleanupTimeoutMs`, where no step of `onFailure` waits; with such a step it is
+/// [`MAX_DURATION`].
 pub const DEFAULT_CLEANUP_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Most items one `forEach` may run over.
@@ -46,8 +49,21 @@ pub const MAX_ITEMS: usize = 100_000;
 /// not fill its queue.
 pub const DEFAULT_MAX_PARALLEL: u32 = 100;
 
-/// Roots of the expressions of steps: no step may give such a name to its output or its items.
-pub const RESERVED_ROOTS: &[&str] = &["input", "repo", "steps", "execution", "failure", "signal"];
+/// Names that no step may give to its output or its items: roots of the expressions of steps
+/// (`variables`, the predecessor's, among them), and words that are no names in an expression.
+pub const RESERVED_ROOTS: &[&str] = &[
+    "input",
+    "repo",
+    "steps",
+    "execution",
+    "failure",
+    "signal",
+    "variables",
+    "null",
+    "true",
+    "false",
+    "in",
+];
 
 /// Longest time an execution may take, and a sleep may last.
 pub const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);

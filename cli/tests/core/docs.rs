@@ -4,7 +4,9 @@
 //! ` ```json expect ` (see `expectation`). All definitions are applied before the orchestrator starts, and
 //! the examples run side by side. Every other block ` ```yaml ` must compile.
 
+mod codes;
 mod expectation;
+mod gateway;
 mod page;
 mod play;
 
@@ -12,41 +14,64 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use afu9_engine::workflow::compile;
-use afu9_schemas::definition::ReadOptions;
+use afu9_schemas::WorkerKind;
+use afu9_schemas::definition::{ReadOptions, json_schema};
+use afu9_workers::tool::Toolbox;
 use anyhow::{Context, Result, ensure};
-use expectation::Expectation;
 use futures::future::join_all;
+use gateway::Gateway;
 use page::{Example, Page};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// What has to have an example, and where a definition says that it uses it; `*` is any key or
-/// position.
-const FEATURES: &[(&str, &str)] = &[
-    ("needs", "/steps/*/needs"),
-    ("forEach", "/steps/*/forEach"),
-    ("approval", "/steps/*/approval"),
-    ("waitFor", "/steps/*/waitFor"),
-    ("sleep", "/steps/*/sleep"),
-    ("workflow", "/steps/*/workflow"),
-    ("if", "/steps/*/if"),
-    ("onFailure", "/onFailure/*"),
-    ("compensate", "/steps/*/compensate"),
-    ("timeoutMs", "/steps/*/timeoutMs"),
-    ("config.timeoutMs", "/config/timeoutMs"),
-    ("output", "/output"),
-    ("inputSchema", "/inputSchema"),
-    ("concurrency", "/concurrency"),
-    ("rateLimit", "/rateLimit"),
-    ("debounce", "/debounce"),
-    ("priority", "/priority"),
-    ("retry.on", "/steps/*/retry/on"),
-    ("continueOnError", "/steps/*/continueOnError"),
-    ("on.schedule", "/on/*/schedule"),
-    ("on.webhook", "/on/*/webhook"),
-    ("on.workflow", "/on/*/workflow"),
-];
+/// Every key of the language, as a JSON pointer into a definition in which `*` is any position: taken from
+/// the JSON Schema, which has the keys of the reader, so that a new key needs an example.
+fn keys() -> BTreeSet<String> {
+    let schema = json_schema();
+    let mut keys = BTreeSet::new();
+    keys_below(&schema, &schema, "", &mut keys);
+    keys
+}
+
+fn keys_below(root: &Value, object: &Value, at: &str, keys: &mut BTreeSet<String>) {
+    // What stands twice in the language is shown once: the steps of `onFailure` are steps, and what
+    // undoes one is retried as it is.
+    if matches!(at, "/onFailure/*" | "/steps/*/compensate/retry") {
+        return;
+    }
+    for (key, property) in object["properties"].as_object().into_iter().flatten() {
+        let at = format!("{at}/{key}");
+        for (below, object) in objects(root, property, &at) {
+            keys_below(root, object, &below, keys);
+        }
+        keys.insert(at);
+    }
+}
+
+/// The objects of the language that a property can be or hold, each with its pointer.
+fn objects<'s>(root: &'s Value, schema: &'s Value, at: &str) -> Vec<(String, &'s Value)> {
+    let mut found = Vec::new();
+    if let Some(target) = schema["$ref"]
+        .as_str()
+        .and_then(|r| r.strip_prefix("#/$defs/"))
+    {
+        // What tools take is theirs.
+        if !target.contains('.') {
+            found.extend(objects(root, &root["$defs"][target], at));
+        }
+    }
+    for one in schema["anyOf"].as_array().into_iter().flatten() {
+        found.extend(objects(root, one, at));
+    }
+    if schema.get("items").is_some() {
+        found.extend(objects(root, &schema["items"], &format!("{at}/*")));
+    }
+    if schema["additionalProperties"] == false {
+        found.push((at.to_owned(), schema));
+    }
+    found
+}
 
 /// The pages of the language, and the one that shows it first.
 fn pages() -> Result<Vec<Page>> {
@@ -91,24 +116,40 @@ fn every_definition_in_the_docs_compiles() -> Result<()> {
 }
 
 #[test]
-fn every_feature_has_an_example() -> Result<()> {
-    let mut shown = BTreeSet::new();
+fn every_key_has_an_example_that_runs() -> Result<()> {
+    let keys = keys();
+    assert!(keys.len() > 80, "{keys:?}");
+    let mut shown: BTreeSet<&String> = BTreeSet::new();
     for example in examples()? {
         for block in &example.definitions {
             let definition = block.compiled()?.value;
-            let features = FEATURES
-                .iter()
-                .filter(|(_, at)| uses(&definition, at))
-                .map(|(name, _)| *name);
-            shown.extend(features);
+            shown.extend(keys.iter().filter(|key| uses(&definition, key)));
         }
     }
-    let missing: Vec<&str> = FEATURES
-        .iter()
-        .map(|(name, _)| *name)
-        .filter(|name| !shown.contains(name))
-        .collect();
-    assert_eq!(missing, [""; 0], "without an example");
+    let missing: Vec<&String> = keys.iter().filter(|key| !shown.contains(key)).collect();
+    assert!(missing.is_empty(), "without an example: {missing:#?}");
+    Ok(())
+}
+
+#[test]
+fn every_definition_in_the_docs_fits_the_json_schema() -> Result<()> {
+    let schema = jsonschema::draft202012::options()
+        .offline()
+        .build(&json_schema())?;
+    for page in pages()? {
+        let in_examples = page
+            .examples
+            .iter()
+            .flat_map(|example| &example.definitions);
+        for block in in_examples.chain(&page.others) {
+            let value = block.compiled()?.value;
+            let mistakes: Vec<String> = schema
+                .iter_errors(&value)
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
+            ensure!(mistakes.is_empty(), "{}: {mistakes:#?}", block.place);
+        }
+    }
     Ok(())
 }
 
@@ -125,6 +166,19 @@ fn uses(definition: &Value, at: &str) -> bool {
             .collect();
     }
     !found.is_empty()
+}
+
+/// Tools of GitHub that only answer.
+fn octo() -> Result<Toolbox> {
+    let toolbox = Toolbox::new(WorkerKind::new("github")?)
+        .with("getIssue", |_call, params: Value| async move {
+            let (number, labels) = (&params["number"], ["afu9"]);
+            Ok(json!({ "number": number, "title": "It fails", "state": "open", "labels": labels }))
+        })
+        .with("addComment", |_call, params: Value| async move {
+            Ok(json!({ "id": 1, "html_url": "https://github.com/", "of": params["number"] }))
+        });
+    Ok(toolbox)
 }
 
 /// `AFU9_GOLDEN=write` writes the page anew.
@@ -167,20 +221,20 @@ async fn every_example_in_the_docs_runs_as_it_says() -> Result<()> {
     let world = World::start().await?;
     let mut plays = Vec::new();
     for example in examples()? {
-        if let Expectation::Runs(runs) = &example.expectation {
-            let mut applied = Vec::new();
-            for block in &example.definitions {
-                applied.push(world.apply(&block.text).await?);
-            }
-            plays.push((example.place.clone(), applied, runs.clone()));
+        let mut applied = Vec::new();
+        for block in &example.definitions {
+            applied.push(world.apply(&block.text).await?);
         }
+        plays.push((example.place.clone(), applied, example.runs.clone()));
     }
     ensure!(!plays.is_empty(), "no example runs");
     // Only now, so that it knows from the start which workflow follows which.
     let orchestrator = world.orchestrator();
     let worker = world.worker();
+    let octo = world.worker_with(octo()?);
+    let gateway = Gateway::start(&world).await?;
     let played = plays.iter().map(|(place, applied, runs)| {
-        let play = play::play(&world, applied, runs);
+        let play = play::play(&world, &gateway, applied, runs);
         async move { (place, play.await) }
     });
     let mut wrong = Vec::new();
@@ -191,6 +245,8 @@ async fn every_example_in_the_docs_runs_as_it_says() -> Result<()> {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     world.assert_history_is_gapless();
+    gateway.stop().await?;
+    octo.stop().await?;
     worker.stop().await?;
     orchestrator.stop().await?;
     Ok(())

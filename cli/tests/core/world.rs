@@ -168,7 +168,7 @@ impl World {
 
     /// A connection of its own.
     pub(crate) async fn connect(&self) -> Result<Broker> {
-        let mut broker = Broker::connect(config(&self.nats.url, self.shape.durability)).await?;
+        let mut broker = Broker::connect(config(&self.nats.url, &self.shape)).await?;
         broker.ensure_topology().await?;
         Ok(broker)
     }

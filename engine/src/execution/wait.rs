@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afu9_schemas::Timestamp;
-use afu9_schemas::definition::{Decision, MAX_DURATION, OnTimeout, parse_duration};
+use afu9_schemas::definition::{Decision, OnTimeout};
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{Control, ControlOutcome};
 use afu9_schemas::view::{DecisionView, StepStatus};
@@ -13,6 +13,7 @@ use super::step::Wait;
 use super::{Cx, Execution, MAX_SIGNALS, Signal, weight};
 use crate::expression::Template;
 use crate::workflow::NodeAction;
+use crate::workflow::sleep::{duration_of, instant_of};
 use afu9_schemas::artifact::{MAX_INLINE_BYTES, json_size};
 
 /// How far away the end of a sleep may be.
@@ -370,32 +371,5 @@ impl Execution {
                 self.fail_unit(step, None, error, cx);
             }
         }
-    }
-}
-
-/// How long to sleep.
-fn duration_of(value: &Value) -> Result<Duration, String> {
-    let length = match value {
-        Value::Number(number) => number
-            .as_u64()
-            .map(Duration::from_millis)
-            .ok_or_else(|| format!("{number} is no number of milliseconds"))?,
-        Value::String(text) => parse_duration(text)?,
-        _ => return Err("it must be a number of milliseconds or a text like `1h30m`".to_owned()),
-    };
-    if length > MAX_DURATION {
-        return Err("it is longer than 366 days".to_owned());
-    }
-    Ok(length)
-}
-
-fn instant_of(value: &Value) -> Option<Timestamp> {
-    match value {
-        Value::String(text) => Timestamp::parse(text),
-        Value::Number(number) => {
-            let millis = number.as_i64()?;
-            Some(Timestamp::from_micros(millis.checked_mul(1000)?))
-        }
-        _ => None,
     }
 }

@@ -11,6 +11,7 @@ mod times;
 
 use super::budget::Budget;
 use super::failure::Failure;
+use super::node::Constant;
 use super::value::{Kinds, List, Object, Text, Val};
 
 pub use catalog::{EXAMPLE_DATA, FUNCTIONS, FunctionDoc, reference};
@@ -28,7 +29,11 @@ pub(super) struct Function {
     pub(super) repeats: bool,
     pub(super) returns: Kinds,
     pub(super) run: Run,
+    check: Check,
 }
+
+/// Whether the argument at a position can be right. The other arguments of the call are not known.
+type Check = for<'c, 'a> fn(&mut Call<'c, 'a>, usize) -> Result<(), Failure<'a>>;
 
 type Run = for<'c, 'a> fn(&mut Call<'c, 'a>) -> Result<Val<'a>, Failure<'a>>;
 
@@ -165,6 +170,41 @@ impl Function {
             repeats: false,
             returns,
             run,
+            check: |_, _| Ok(()),
+        }
+    }
+
+    /// What is known of an argument that stands there as it is.
+    const fn checks(self, check: Check) -> Self {
+        Self { check, ..self }
+    }
+
+    /// Numbers behind the first argument count something.
+    const fn counts(self) -> Self {
+        self.checks(|call, index| match call.args.get(index) {
+            Some(Val::Int(_) | Val::Float(_)) if index > 0 => call.count(index).map(drop),
+            _ => Ok(()),
+        })
+    }
+
+    /// Why argument `index` is always wrong, whatever the others are.
+    pub(super) fn check_constant(&self, index: usize, constant: &Constant) -> Result<(), String> {
+        let value = match constant {
+            Constant::Int(number) => Val::Int(*number),
+            Constant::Float(number) => Val::Float(*number),
+            Constant::Text(text) => Val::text(&**text),
+            Constant::Null | Constant::Bool(_) | Constant::Bytes(_) => return Ok(()),
+        };
+        let mut args = vec![Val::Null; index];
+        args.push(value);
+        let mut call = Call {
+            args,
+            budget: &mut Budget::new(),
+            pattern: None,
+        };
+        match (self.check)(&mut call, index) {
+            Err(Failure::Type(message) | Failure::Invalid(message)) => Err(message),
+            Err(Failure::Missing(_) | Failure::Cost(_)) | Ok(()) => Ok(()),
         }
     }
 

@@ -12,6 +12,7 @@ use super::limits::MAX_NESTING;
 use super::node::{Base, Constant, Node, Op, Source, Step, StepKind};
 use super::operators::{KEYS, Operator};
 use super::parser::{Form, Span, Syntax};
+use super::path::is_variable;
 use super::value::Kinds;
 
 type Lowered<T = Node> = Result<T, Flaw>;
@@ -179,21 +180,25 @@ impl Lowering {
     }
 
     /// A path that begins at the name of a loop's variable or of a root.
-    fn path(&mut self, span: Span, name: &str, steps: Vec<Step>) -> Lowered {
+    fn path(&mut self, span: Span, name: &str, mut steps: Vec<Step>) -> Lowered {
+        let first = steps.first().and_then(|step| field(&step.kind));
+        if let Some(variable) = first.filter(|field| is_variable(name, field))
+            && !self.locals.iter().any(|local| local == name)
+        {
+            let variable = variable.to_owned();
+            steps.remove(0);
+            return self.path(span, &variable, steps);
+        }
         let local = self.locals.iter().rposition(|local| local == name);
         if let Some(slot) = local {
             let base = Base::Local(slot, name.into());
             return node(span, Kinds::ANY, Op::Path { base, steps });
         }
-        let field = |at: usize| match steps.get(at).map(|step| &step.kind) {
-            Some(StepKind::Field(field)) => Some(field.clone()),
-            Some(StepKind::Index(Node {
-                op: Op::Constant(Constant::Text(field)),
-                ..
-            })) => Some(field.clone()),
-            _ => None,
+        let at = |at: usize| -> Option<Box<str>> {
+            let step = steps.get(at)?;
+            field(&step.kind).map(Into::into)
         };
-        let (first, second) = (field(0), field(1));
+        let (first, second) = (at(0), at(1));
         let mut index = self.source(Source {
             root: name.into(),
             field: first.clone(),
@@ -237,16 +242,30 @@ impl Lowering {
                 let options = self.all(args)?;
                 default(span, options)
             }
-            ("map" | "filter" | "all" | "exists" | "exists_one" | "sortBy", _) => Err(mistake(
-                span,
-                format!("`{name}` is called on a list, as `list.{name}(x, …)`"),
-            )),
+            ("map" | "filter" | "all" | "exists" | "exists_one" | "existsOne" | "sortBy", _) => {
+                Err(mistake(
+                    span,
+                    format!("`{name}` is called on a list, as `list.{name}(x, …)`"),
+                ))
+            }
             _ => {
                 let function = functions::find(name).ok_or_else(|| unknown(span, name))?;
                 let args = self.all(args)?;
                 call(span, function, args)
             }
         }
+    }
+}
+
+/// The name of a field that is written out.
+fn field(step: &StepKind) -> Option<&str> {
+    match step {
+        StepKind::Field(field) => Some(field),
+        StepKind::Index(Node {
+            op: Op::Constant(Constant::Text(field)),
+            ..
+        }) => Some(field),
+        StepKind::Index(_) => None,
     }
 }
 
@@ -287,6 +306,10 @@ fn call(span: Span, function: &'static Function, args: Vec<Node>) -> Lowered {
             continue;
         };
         require(&function.argument(index), wanted, arg)?;
+        if let Op::Constant(constant) = &arg.op {
+            let checked = function.check_constant(index, constant);
+            checked.map_err(|message| mistake(arg.span, message))?;
+        }
     }
     let mut pattern = None;
     if function.takes_pattern()

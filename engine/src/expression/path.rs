@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use afu9_schemas::definition::RESERVED_ROOTS;
 use serde_json::Value;
 
 use super::budget::{Budget, OverBudget};
@@ -59,6 +60,15 @@ impl Path {
             } else {
                 return None;
             }
+        }
+        let mut root = root;
+        let variable = match segments.first() {
+            Some(Segment::Field(name)) if is_variable(root, name) => Some(name.clone()),
+            _ => None,
+        };
+        if let Some(name) = &variable {
+            root = name;
+            segments.remove(0);
         }
         Some(Self {
             root: root.to_owned(),
@@ -143,6 +153,12 @@ impl Path {
         }
         text
     }
+}
+
+/// Whether `root.name` is the predecessor's way to write `name`: it kept what steps assigned under
+/// `variables`.
+pub(super) fn is_variable(root: &str, name: &str) -> bool {
+    root == "variables" && !RESERVED_ROOTS.contains(&name)
 }
 
 fn identifier(text: &str) -> Option<(&str, &str)> {

@@ -121,7 +121,7 @@ fn try_constants(root: &Node) -> Result<(), Flaw> {
 }
 
 /// A scope without data.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Scope for Nothing {
     fn root(&self, _: &str) -> Option<Cow<'_, Value>> {

@@ -184,11 +184,9 @@ pub(super) fn rfc3339(nanos: i128) -> String {
 pub(super) fn seconds(nanos: i128) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let nanos = nanos.abs();
-    format!(
-        "{sign}{}{}s",
-        nanos / NANOS_PER_SECOND,
-        fraction(nanos % NANOS_PER_SECOND)
-    )
+    let fraction = fraction(nanos % NANOS_PER_SECOND);
+    let fraction = fraction.trim_end_matches('0');
+    format!("{sign}{}{fraction}s", nanos / NANOS_PER_SECOND)
 }
 
 /// The digits behind the second, in threes as RFC 3339 is mostly written.

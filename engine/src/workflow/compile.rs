@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::graph::{self, NodeSet};
 use super::names::Names;
+use super::sleep::{duration_of, instant_of};
 use super::{CompiledTrigger, InputSchema, Node, NodeAction, NodeItems, Workflow};
-use crate::expression::{Condition, Expression, Mistake, Template, compile_condition};
+use crate::expression::{Condition, Expression, Mistake, Template, Wanted, compile_condition};
 use crate::schedule::calendar::Calendar;
 
 /// The result of reading a definition from a text.
@@ -93,7 +94,11 @@ impl Compiler<'_> {
         self.check_names(&definition, &nodes);
         let input_schema = definition.input_schema.as_ref().and_then(|schema| {
             InputSchema::new(schema)
-                .map_err(|error| self.found("/inputSchema", 0, error))
+                .map_err(|mistakes| {
+                    for (place, message) in mistakes {
+                        self.found(&format!("/inputSchema{place}"), 0, message);
+                    }
+                })
                 .ok()
         });
         let output = definition
@@ -179,7 +184,14 @@ impl Compiler<'_> {
     fn key(&mut self, definition: &Definition) -> Option<Template> {
         let key = Value::String(definition.flow.key.clone()?);
         let path = self.key_path();
-        Some(self.template(&key, &path))
+        let template = self.template(&key, &path);
+        self.check_kind(
+            &template,
+            &path,
+            Wanted::Key,
+            "a key is a text, a number or a boolean",
+        );
+        Some(template)
     }
 
     /// Where the key is written: in the first of the limits that has one.
@@ -263,10 +275,10 @@ impl Compiler<'_> {
                 on_timeout: wait.on_timeout,
             },
             Action::Sleep(Sleep::For(value)) => {
-                NodeAction::SleepFor(self.template(value, &format!("{path}/sleep/for")))
+                NodeAction::SleepFor(self.length(value, &format!("{path}/sleep/for")))
             }
             Action::Sleep(Sleep::Until(value)) => {
-                NodeAction::SleepUntil(self.template(value, &format!("{path}/sleep/until")))
+                NodeAction::SleepUntil(self.instant(value, &format!("{path}/sleep/until")))
             }
             Action::Workflow(child) => NodeAction::Workflow {
                 workflow: child.workflow.clone(),
@@ -276,7 +288,7 @@ impl Compiler<'_> {
             },
         };
         let for_each = step.for_each.as_ref().map(|each| NodeItems {
-            list: self.template(&each.list, &format!("{path}/forEach")),
+            list: self.list(&each.list, &format!("{path}/forEach")),
             index_alias: format!("{}_index", each.alias),
             alias: each.alias.clone(),
             max_parallel: each.max_parallel,
@@ -329,6 +341,59 @@ impl Compiler<'_> {
             self.found(&at, mistake.offset, mistake.message);
         }
         template
+    }
+
+    /// What yields items: a list, or exactly one expression.
+    fn list(&mut self, value: &Value, path: &str) -> Template {
+        let found = self.mistakes.len();
+        let template = self.template(value, path);
+        let is_right = matches!(
+            template,
+            Template::Literal(Value::Array(_)) | Template::List(_) | Template::Whole(_)
+        );
+        if !is_right && self.mistakes.len() == found {
+            let message = "`forEach` must be a list, or exactly one expression that yields one";
+            self.found(path, 0, message.to_owned());
+        }
+        self.check_kind(&template, path, Wanted::List, "`forEach` takes a list");
+        template
+    }
+
+    /// How long a sleep is.
+    fn length(&mut self, value: &Value, path: &str) -> Template {
+        let template = self.template(value, path);
+        let takes = "a sleep takes milliseconds, or a text like `1d12h`";
+        if self.check_kind(&template, path, Wanted::Length, takes)
+            && let Some(Err(why)) = constant(&template).map(|value| duration_of(&value))
+        {
+            self.found(path, 0, why);
+        }
+        template
+    }
+
+    /// Until when a sleep is.
+    fn instant(&mut self, value: &Value, path: &str) -> Template {
+        let template = self.template(value, path);
+        let takes = "a sleep until an instant takes RFC 3339, or milliseconds since 1970";
+        if self.check_kind(&template, path, Wanted::Instant, takes)
+            && constant(&template).is_some_and(|value| instant_of(&value).is_none())
+        {
+            self.found(path, 0, takes.to_owned());
+        }
+        template
+    }
+
+    /// Whether an expression that stands alone can yield what the place takes; it is told if not.
+    fn check_kind(&mut self, template: &Template, path: &str, wanted: Wanted, takes: &str) -> bool {
+        if let Template::Whole(expression) = template
+            && let Some(kinds) = expression.never(wanted)
+        {
+            let source = expression.source();
+            let message = format!("{takes}, and `${{{source}}}` is always {kinds}");
+            self.found(path, 0, message);
+            return false;
+        }
+        true
     }
 
     fn condition(&mut self, text: &str, path: &str) -> Option<Condition> {
@@ -466,6 +531,14 @@ impl Compiler<'_> {
     }
 }
 
+/// The value of a single expression that reads no data.
+fn constant(template: &Template) -> Option<Value> {
+    match template {
+        Template::Whole(expression) => expression.constant(),
+        _ => None,
+    }
+}
+
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
@@ -514,6 +587,18 @@ mod tests {
         compile(source, ReadOptions::default()).expect("valid");
     }
 
+    /// After a point every word is a name, so a step may have one that is none at the beginning.
+    #[test]
+    fn steps_may_have_names_of_literals() {
+        for name in ["in", "null", "true", "has"] {
+            let source = format!(
+                "name: w\nsteps:\n  - {{name: \"{name}\", tool: test.noop}}\n  - {{name: b, tool: test.noop, \
+                 if: \"${{steps.{name}.status == 'completed' && has(steps.{name}.output)}}\"}}\n"
+            );
+            compile(&source, ReadOptions::default()).expect(name);
+        }
+    }
+
     #[test]
     fn schedules_that_cannot_come_are_mistakes() {
         let source = concat!(
@@ -538,6 +623,80 @@ mod tests {
             ]
         );
         assert_eq!(mistakes[2].position.line, 7);
+    }
+
+    /// The places of the mistakes in the definition of one step.
+    fn mistaken(step: &str) -> Vec<String> {
+        let source = format!("name: w\nsteps:\n  - {{ name: a, {step} }}\n");
+        match compile(&source, ReadOptions::default()) {
+            Ok(_) => Vec::new(),
+            Err(mistakes) => mistakes.into_iter().map(|mistake| mistake.path).collect(),
+        }
+    }
+
+    #[test]
+    fn kinds_that_never_fit_their_place_are_mistakes() {
+        for (step, path) in [
+            ("tool: test.noop, forEach: '${5}'", "/steps/0/forEach"),
+            (
+                "tool: test.noop, forEach: '${size(input.files)}'",
+                "/steps/0/forEach",
+            ),
+            (
+                "tool: test.noop, forEach: '${input.a}${input.b}'",
+                "/steps/0/forEach",
+            ),
+            (
+                "tool: test.noop, forEach: '${input.a + }'",
+                "/steps/0/forEach",
+            ),
+            ("sleep: '${[1]}'", "/steps/0/sleep/for"),
+            ("sleep: '${timestamp(input.at)}'", "/steps/0/sleep/for"),
+            ("sleep: '${-5}'", "/steps/0/sleep/for"),
+            ("sleep: '${\"soon\"}'", "/steps/0/sleep/for"),
+            (
+                "sleep: { until: '${duration(input.for)}' }",
+                "/steps/0/sleep/until",
+            ),
+            ("sleep: { until: '${\"soon\"}' }", "/steps/0/sleep/until"),
+        ] {
+            assert_eq!(mistaken(step), [path], "{step}");
+        }
+        let key =
+            "name: w\nconcurrency: { key: '${[input.a]}' }\nsteps: [{ name: a, tool: test.noop }]";
+        let mistakes = compile(key, ReadOptions::default()).expect_err("a list is no key");
+        assert_eq!(mistakes[0].path, "/concurrency/key");
+        for step in [
+            "tool: test.noop, forEach: '${input.files}'",
+            "tool: test.noop, forEach: '${input.all ? input.files : []}'",
+            "tool: test.noop, forEach: '${[r\"a\\\"]}'",
+            "tool: test.noop, forEach: \"${['}']}\"",
+            "tool: test.noop, forEach: \"${[1] // }\\n }\"",
+            "sleep: \"${duration('1.5s')}\"",
+            "sleep: \"${duration(input.for)}\"",
+            "sleep: { until: '${timestamp(input.at)}' }",
+        ] {
+            let found = mistaken(step);
+            assert!(found.is_empty(), "{step}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn filters_and_lists_are_whatever_expression_a_condition_is() {
+        for expression in [
+            "${r'\\' == signal.a}",
+            "${signal.a == \"\"\"}\"\"\"}",
+            "${signal.a // a } in a comment\n }",
+            "${{'}': signal.a}['}'] == 1}",
+        ] {
+            let quoted = serde_json::to_string(expression).expect("a text");
+            let found = mistaken(&format!("waitFor: {{ signal: s, filter: {quoted} }}"));
+            assert!(found.is_empty(), "{expression}: {found:?}");
+        }
+        for expression in ["${signal.a} ${signal.b}", "${signal.a} == ${signal.b}"] {
+            let found = mistaken(&format!("waitFor: {{ signal: s, filter: '{expression}' }}"));
+            assert_eq!(found, ["/steps/0/waitFor/filter"], "{expression}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What the predecessor's engine promised and did not do, each from a definition to its end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use afu9_engine::submit::Roots;
 use afu9_schemas::definition::ReadOptions;
-use afu9_schemas::message::{ControlAction, ControlOutcome, InputKind, Outcome};
+use afu9_schemas::message::{ControlAction, ControlOutcome, InputKind, Outcome, Repository};
 use afu9_schemas::view::{Cause, ExecutionStatus, StepStatus};
 use afu9_schemas::{ErrorClass, ExecutionId};
 use serde_json::{Value, json};
@@ -418,6 +420,175 @@ steps:
         assert_eq!(rig.control(id, decide), ControlOutcome::Applied);
     }
     assert_eq!(rig.status(id), ExecutionStatus::Completed);
+}
+
+/// A definition as the predecessor stored them: only the steps, assigned values under `variables`, the
+/// old name of `if`, comparisons around placeholders, a number of retries without bound.
+const SEED_SHAPED: &str = r#"{
+  "steps": [
+    { "name": "fetch_issue", "tool": "github.getIssue", "assign": "issue", "condition": "true",
+      "params": { "owner": "${repo.owner}", "repo": "${repo.name}", "number": "${input.issue_number}" } },
+    { "name": "create_branch", "tool": "github.createBranch", "assign": "branch",
+      "condition": "${variables.issue.state} === 'open'",
+      "params": { "owner": "${repo.owner}", "repo": "${repo.name}",
+                  "branch": "fix/${variables.issue.number}", "from": "${repo.default_branch}" } },
+    { "name": "create_pull_request", "tool": "github.createPullRequest", "assign": "pull_request",
+      "if": "${variables.branch.branch}",
+      "retry": { "maxAttempts": 3, "backoff": "exponential", "initialDelayMs": 1000 },
+      "params": { "owner": "${repo.owner}", "repo": "${repo.name}",
+                  "title": "Fix #${issue.number}: ${issue.title}", "head": "${branch.branch}",
+                  "base": "${repo.default_branch}", "body": "Closes #${issue.number}" } },
+    { "name": "comment", "tool": "github.addIssueComment",
+      "condition": "${variables.pull_request.number} > ${variables.issue.number}",
+      "params": { "owner": "${repo.owner}", "repo": "${repo.name}", "number": "${issue.number}",
+                  "body": "See ${pull_request.html_url}" } },
+    { "name": "never", "tool": "github.addIssueComment", "condition": "${variables.issue.assignee} !== 'ann'",
+      "params": { "owner": "o", "repo": "r", "number": 1, "body": "b" } }
+  ],
+  "config": { "continueOnError": false, "timeoutMs": 300000, "maxRetries": 10, "debugMode": false }
+}"#;
+
+/// What ran there runs here unchanged.
+#[test]
+fn a_definition_of_the_predecessor_runs_to_its_end() {
+    for (state, ran) in [("open", true), ("closed", false)] {
+        let named = SEED_SHAPED.replacen('{', "{ \"name\": \"issue_to_pr\",", 1);
+        let options = ReadOptions {
+            name: Some("issue_to_pr"),
+        };
+        afu9_engine::workflow::compile(SEED_SHAPED, options).expect("its name was a column");
+        let mut rig = Rig::new(&[&named]);
+        let mut kind = rig.submission("issue_to_pr", json!({ "issue_number": 7 }));
+        if let InputKind::Start(start) = &mut kind {
+            start.repository = Some(Repository {
+                owner: "octo".to_owned(),
+                name: "factory".to_owned(),
+                default_branch: None,
+            });
+        }
+        let id = crate::inputs::drawn(1);
+        rig.send(id, kind);
+        assert_eq!(
+            rig.job().params,
+            json!({ "owner": "octo", "repo": "factory", "number": 7 })
+        );
+        let title = "${input.secret} === true";
+        rig.done(json!({ "number": 7, "title": title, "state": state }));
+        if ran {
+            assert_eq!(
+                rig.job().params,
+                json!({ "owner": "octo", "repo": "factory", "branch": "fix/7", "from": "main" })
+            );
+            rig.done(json!({ "branch": "fix/7" }));
+            assert_eq!(rig.job().params["title"], json!(format!("Fix #7: {title}")));
+            rig.done(json!({ "number": 8, "html_url": "https://github.com/octo/factory/pull/8" }));
+            assert_eq!(rig.job().tool.to_string(), "github.addIssueComment");
+            rig.done(json!({}));
+        }
+        assert_eq!(rig.status(id), ExecutionStatus::Completed);
+        let end = rig.end(id).expect("ended");
+        let counted = (end.steps_completed, end.steps_skipped);
+        assert_eq!(counted, if ran { (4, 1) } else { (1, 4) }, "{state}");
+    }
+}
+
+/// Texts from outside, as far as they can come.
+const TITLES: [&str; 4] = [
+    "${input.secret}",
+    "\"; process.exit(1); \"",
+    "' + input.secret + '",
+    "}${input.secret}${",
+];
+
+#[test]
+fn a_title_is_data_wherever_a_definition_puts_it() {
+    for title in TITLES {
+        let mut rig = Rig::new(&["
+name: everywhere
+concurrency: { key: \"about ${input.title}\" }
+steps:
+  - { name: each, forEach: \"${[input.title, [input.title]]}\", tool: test.echo, params: { value: \"${item}\" },
+      compensate: { tool: test.echo, params: { value: \"undo ${input.title}, ${failure.message}\" } } }
+  - { name: ask, approval: { message: \"Ship ${input.title}?\" } }
+  - { name: broken, tool: test.noop, retry: { maxAttempts: 1 } }
+onFailure:
+  - { name: tell, tool: test.echo, params: { value: \"${input.title}: ${failure.message}\" } }
+output: \"${input.title}\"
+"]);
+        let input = json!({ "secret": "s3cret", "title": title });
+        let workflow = Arc::clone(rig.workflow("everywhere"));
+        assert_eq!(
+            workflow.key(&input, None),
+            Ok(Some(format!("everywhere:about {title}")))
+        );
+        let id = rig.start("everywhere", input);
+        let items: Vec<Value> = rig.jobs().iter().map(|job| job.params.clone()).collect();
+        assert_eq!(items, [value(title), value(json!([title]))]);
+        rig.work();
+        let view = rig.view(id);
+        let asked = view.steps.iter().find(|step| step.name == "ask");
+        let message = asked.and_then(|step| step.message.clone());
+        assert_eq!(message, Some(format!("Ship {title}?")));
+        let approve = ControlAction::Decide {
+            step: "ask".to_owned(),
+            decision: afu9_schemas::definition::Decision::Approve,
+        };
+        assert_eq!(rig.control(id, approve), ControlOutcome::Applied);
+        // What a tool says of its failure comes from outside as well.
+        let mut error = failure(ErrorClass::Permanent);
+        if let Outcome::Failed { error, .. } = &mut error {
+            error.message = title.to_owned();
+        }
+        rig.answer(&rig.job(), error);
+        assert_eq!(
+            rig.job().params,
+            value(format!("undo {title}, step `broken`: {title}"))
+        );
+        rig.done(json!({}));
+        assert_eq!(
+            rig.job().params,
+            value(format!("{title}: step `broken`: {title}"))
+        );
+        rig.done(json!({}));
+        assert_eq!(rig.status(id), ExecutionStatus::Failed);
+    }
+}
+
+#[test]
+fn a_title_is_data_in_what_a_trigger_starts() {
+    let source = "
+name: triggered
+on:
+  - webhook: { event: issues, filter: \"${payload.issue.title == 'x'}\", input: { title: \"${payload.issue.title}\" } }
+  - webhook: { event: issues, input: { about: \"on ${payload.issue.title}\", secret: \"${headers.secret}\" } }
+  - workflow: { name: other, input: { why: \"${upstream.error.message}\" } }
+steps: [{ name: a, tool: test.noop }]
+";
+    let compiled = afu9_engine::workflow::compile(source, ReadOptions::default()).expect("valid");
+    for title in TITLES {
+        let payload = json!({ "issue": { "title": title } });
+        let upstream = json!({ "error": { "message": title } });
+        let headers = json!({ "secret": "s3cret" });
+        let known = [
+            ("payload", &payload),
+            ("upstream", &upstream),
+            ("headers", &headers),
+        ];
+        let roots = Roots(&known);
+        let rules = &compiled.workflow.triggers;
+        let filter = rules[0].filter.as_ref().expect("a filter");
+        assert_eq!(filter.holds(&roots), Ok(false), "{title}");
+        let input = |rule: usize| {
+            let template = rules[rule].input.as_ref().expect("an input");
+            template.render(&roots).expect("a value")
+        };
+        assert_eq!(input(0), json!({ "title": title }));
+        assert_eq!(
+            input(1),
+            json!({ "about": format!("on {title}"), "secret": "s3cret" })
+        );
+        assert_eq!(input(2), json!({ "why": title }));
+    }
 }
 
 fn attempts_until_failure(rig: &mut Rig, name: &str) -> usize {

@@ -10,6 +10,12 @@ pub(super) const NAME_BYTES: usize = 255;
 /// Attempts of a step, the first one included.
 pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=10;
 
+/// `config.maxRetries`. The predecessor had no bound on it; above [`MOST_RETRIES`] it means that.
+pub(super) const RETRIES: RangeInclusive<u64> = 0..=u32::MAX as u64;
+
+/// Attempts of a step at most, less one.
+pub(super) const MOST_RETRIES: u32 = *ATTEMPTS.end() as u32 - 1;
+
 /// Factor of an exponential backoff.
 pub(super) const MULTIPLIER: RangeInclusive<f64> = 1.0..=100.0;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 use super::MAX_DEFINITION_BYTES;
@@ -109,21 +109,29 @@ impl<'input> Builder<'input> {
             return Err(error_at(span, "too many values below too long keys"));
         }
         let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 self.count(0, text.len(), span)?;
                 self.positions.insert(
                     path.to_owned(),
                     position(span.start),
                     self.text_column(&text, style, span),
                 );
-                (scalar(text.into_owned(), style), anchor)
+                let value = match tag.as_deref() {
+                    None => scalar(text.into_owned(), style),
+                    Some(tag) => {
+                        tagged(text.into_owned(), tag).map_err(|why| error_at(span, why))?
+                    }
+                };
+                (value, anchor)
             }
-            Event::SequenceStart(anchor, _) => {
+            Event::SequenceStart(anchor, tag) => {
+                only_tag(tag.as_deref(), "seq").map_err(|why| error_at(span, why))?;
                 self.positions
                     .insert(path.to_owned(), position(span.start), None);
                 (self.sequence(path, depth)?, anchor)
             }
-            Event::MappingStart(anchor, _) => {
+            Event::MappingStart(anchor, tag) => {
+                only_tag(tag.as_deref(), "map").map_err(|why| error_at(span, why))?;
                 self.positions
                     .insert(path.to_owned(), position(span.start), None);
                 (self.mapping(path, depth)?, anchor)
@@ -165,7 +173,10 @@ impl<'input> Builder<'input> {
             let (event, key_span) = self.next()?;
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Object(fields)),
-                Event::Scalar(text, ..) => text.into_owned(),
+                Event::Scalar(text, _, _, tag) => {
+                    only_tag(tag.as_deref(), "str").map_err(|why| error_at(key_span, why))?;
+                    text.into_owned()
+                }
                 _ => return Err(error_at(key_span, "a key must be a plain text")),
             };
             self.count(0, key.len(), key_span)?;
@@ -229,6 +240,53 @@ fn size_of(value: &Value) -> (usize, usize) {
             .map(|(key, field)| sum((0, key.len()), size_of(field)))
             .fold((1, 0), sum),
         _ => (1, 0),
+    }
+}
+
+/// The name of a tag of the core schema, `str` of `!!str`; `!` alone says that a text is a text.
+fn tag_name(tag: &Tag) -> Option<&str> {
+    if tag.is_yaml_core_schema() {
+        Some(&tag.suffix)
+    } else if tag.handle.is_empty() && tag.suffix == "!" {
+        Some("")
+    } else {
+        None
+    }
+}
+
+/// That a value has no tag but the one that says what it is anyway.
+fn only_tag(tag: Option<&Tag>, name: &str) -> Result<(), String> {
+    match tag {
+        Some(tag) if !matches!(tag_name(tag), Some(found) if found == name || found.is_empty()) => {
+            Err(format!("the tag `{tag}` is not known here; leave it out"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A scalar with a tag is what the tag says, whatever its quotes.
+fn tagged(text: String, tag: &Tag) -> Result<Value, String> {
+    let name = match tag_name(tag) {
+        Some("str" | "") => return Ok(Value::String(text)),
+        Some(name) => name,
+        None => return Err(format!("the tag `{tag}` is not known here; leave it out")),
+    };
+    let value = scalar(text, ScalarStyle::Plain);
+    let fits = match name {
+        "null" => value.is_null(),
+        "bool" => value.is_boolean(),
+        "int" => value.is_i64() || value.is_u64(),
+        "float" => value.is_number(),
+        _ => {
+            return Err(format!(
+                "the tag `!!{name}` is not known here; leave it out"
+            ));
+        }
+    };
+    if fits {
+        Ok(value)
+    } else {
+        Err(format!("this is no `!!{name}`"))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The definition language as a JSON Schema, for editors: completion, hover, and the gross mistakes
 //! while typing.
 //!
-//! It takes its keys, words and bounds from the reader, and accepts whatever the reader accepts. What
-//! a schema cannot say (names that must be different, `needs` without a cycle, what stands inside
-//! `${…}`) only the reader and the engine see. `schemas/definition.schema.json` is its text.
+//! It takes its keys, words and bounds from the reader, and accepts whatever the reader accepts. Not all
+//! that it accepts is right: names that must be different, `needs` without a cycle, limits that must
+//! agree, dates that there are, and what stands inside `${…}` only the reader and the engine see. `schemas/definition.schema.json` is its text.
 
 mod flow;
 mod step;
@@ -14,9 +14,11 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 
+use super::read::COMPARISON;
 use super::vocabulary::{DIALECT, words};
 use super::{
-    DEFAULT_CLEANUP_TIMEOUT, DEFAULT_EXECUTION_TIMEOUT, MAX_STEPS, RetryPolicy, bound, duration,
+    DEFAULT_CLEANUP_TIMEOUT, DEFAULT_EXECUTION_TIMEOUT, MAX_STEPS, RESERVED_ROOTS, RetryPolicy,
+    bound, duration,
 };
 
 /// The definition language as a JSON Schema (2020-12). Parameters are checked against the tool that
@@ -86,6 +88,8 @@ pub fn json_schema() -> Value {
             },
             "config": described("config", "What holds for an execution as a whole."),
         },
+        "if": flow::any_limit(&json!({"required": ["scope"], "properties": {"scope": {"const": "global"}}})),
+        "then": flow::any_limit(&json!({"required": ["key"]})),
         "$defs": definitions,
     })
 }
@@ -98,6 +102,21 @@ fn basics() -> Map<String, Value> {
             "type": "string",
             "pattern": "^[a-z][a-z0-9_]*$",
             "maxLength": bound::NAME_BYTES,
+        },
+        "freeName": {
+            "description": "A name that means nothing else in expressions.",
+            "$ref": "#/$defs/name",
+            "not": {"enum": RESERVED_ROOTS},
+        },
+        "condition": {
+            "description": "Exactly one expression, or `true` or `false`; or one comparison as the \
+                            predecessor had them, `${a} === 'b'`.",
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "string", "pattern": "^\\s*(true|false)\\s*$"},
+                reference("expression"),
+                {"type": "string", "pattern": COMPARISON},
+            ],
         },
         "shortText": {
             "description": "A text of one line.",
@@ -149,10 +168,11 @@ fn basics() -> Map<String, Value> {
                 "cleanupTimeoutMs": default(millis(DEFAULT_CLEANUP_TIMEOUT), integer(
                     bound::TIMEOUT_MS,
                     "Longest time for compensations and `onFailure` steps together, in \
-                     milliseconds.")),
+                     milliseconds. The default is a year where a step of `onFailure` is an approval, \
+                     a `waitFor`, a `sleep` or a `workflow`.")),
                 "maxRetries": default(RetryPolicy::default().max_attempts - 1,
-                    integer(0..=*bound::ATTEMPTS.end() - 1,
-                    "Attempts of steps without a `retry` of their own, less one.")),
+                    integer(bound::RETRIES,
+                    "Attempts of steps without a `retry` of their own, less one; more than 9 are 9.")),
                 "debugMode": {"description": "Without effect.", "deprecated": true},
             },
         },

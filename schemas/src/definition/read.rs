@@ -1,6 +1,7 @@
 //! From a text to a [`Definition`], collecting every mistake on the way.
 
 mod action;
+mod condition;
 mod flow;
 mod input_schema;
 mod needs;
@@ -10,8 +11,11 @@ mod trigger;
 mod value;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde_json::Value;
+
+pub(super) use self::condition::COMPARISON;
 
 use self::step::Place;
 use self::value::Object;
@@ -113,24 +117,29 @@ impl Reader<'_> {
         let steps = self.steps(&top, Place::Main, &common);
         let on_failure = self.steps(&top, Place::OnFailure, &common);
         self.all_steps(&top);
-        let steps = steps?;
+        let (steps, on_failure) = (steps?, on_failure?);
         let waits = steps.iter().any(|step| step.action.waits());
+        let cleanup_waits = on_failure.iter().any(|step| step.action.waits());
         Some(Definition {
             name: name?,
             description,
             input_schema,
             triggers,
             flow,
-            config: settings.config(if waits {
-                MAX_DURATION
-            } else {
-                super::DEFAULT_EXECUTION_TIMEOUT
-            }),
+            config: settings.config(
+                longest(waits, super::DEFAULT_EXECUTION_TIMEOUT),
+                longest(cleanup_waits, super::DEFAULT_CLEANUP_TIMEOUT),
+            ),
             steps,
-            on_failure: on_failure?,
+            on_failure,
             output: top.get("output").cloned(),
         })
     }
+}
+
+/// The default of a time: people and children may need longer than machines do.
+const fn longest(waits: bool, of_machines: Duration) -> Duration {
+    if waits { MAX_DURATION } else { of_machines }
 }
 
 /// The names assigned anywhere in the definition, whatever else is wrong with it.

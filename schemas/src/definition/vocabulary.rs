@@ -80,6 +80,10 @@ pub(super) mod keys {
     /// They are for steps that run something, not for those that only wait.
     pub(in crate::definition) const ONLY_RUNNING: &[&str] = &["forEach", "retry", "compensate"];
 
+    /// Keys of an action that say what it means that the step's `timeoutMs` passed.
+    pub(in crate::definition) const ONLY_TIMED: &[(&str, &str)] =
+        &[("approval", "onExpiry"), ("waitFor", "onTimeout")];
+
     pub(in crate::definition) const RETRY: &[&str] = &[
         "maxAttempts",
         "backoff",

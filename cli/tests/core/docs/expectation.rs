@@ -3,21 +3,13 @@
 use std::collections::BTreeMap;
 
 use afu9_schemas::definition::Decision;
-use afu9_schemas::message::{Control, ControlAction};
+use afu9_schemas::message::{Control, ControlAction, WorkflowRef};
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::world::wish;
-
-/// What an example is to do.
-pub(super) enum Expectation {
-    /// To be valid: what it needs to run is not part of the core.
-    Valid,
-    /// To run.
-    Runs(Runs),
-}
 
 /// Executions that are submitted in this order, each at once after the one before.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,6 +28,15 @@ pub(super) struct Run {
     /// The workflow; that of the last block where it is not said.
     #[serde(default)]
     pub(super) start: Option<String>,
+    /// Its version; the newest where it is not said.
+    #[serde(default)]
+    pub(super) version: Option<u32>,
+    /// It is started by a webhook.
+    #[serde(default)]
+    pub(super) deliver: Option<Delivery>,
+    /// It is started by a schedule.
+    #[serde(default)]
+    pub(super) scheduled: bool,
     #[serde(default = "empty")]
     pub(super) input: Value,
     /// `owner/name`.
@@ -66,6 +67,43 @@ pub(super) struct Run {
     /// What its end starts.
     #[serde(default)]
     pub(super) then: Vec<Then>,
+    /// How it is repeated when it has ended, in this order.
+    #[serde(default)]
+    pub(super) reruns: Vec<Again>,
+}
+
+/// A delivery of a webhook.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Delivery {
+    #[serde(default = "github")]
+    pub(super) source: String,
+    pub(super) event: String,
+    pub(super) payload: Value,
+}
+
+fn github() -> String {
+    "github".to_owned()
+}
+
+/// An execution that repeats one that has ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Again {
+    #[serde(default)]
+    pub(super) input: Option<Value>,
+    #[serde(default)]
+    pub(super) from_step: Option<String>,
+    /// The code with which it is refused; then there is nothing else.
+    #[serde(default)]
+    pub(super) refused: Option<String>,
+    #[serde(default)]
+    pub(super) status: Option<ExecutionStatus>,
+    #[serde(default)]
+    pub(super) output: Option<Value>,
+    /// The steps that are taken over.
+    #[serde(default)]
+    pub(super) kept: Option<Vec<String>>,
 }
 
 /// An execution that the end of another one starts.
@@ -112,23 +150,28 @@ pub(super) struct Act {
     resume: bool,
     #[serde(default)]
     retry: bool,
+    /// To the newest version.
+    #[serde(default, rename = "move")]
+    moved: bool,
+    /// A workflow, that nothing of it may begin; and that it may again.
+    #[serde(default)]
+    pub(super) hold: Option<String>,
+    #[serde(default)]
+    pub(super) release: Option<String>,
 }
 
 fn empty() -> Value {
     json!({})
 }
 
-impl Expectation {
-    /// Reads the block: `{"validate": true}`, one run, or several as `{"runs": […]}`.
+impl Runs {
+    /// Reads the block: one run, or several as `{"runs": […]}`.
     pub(super) fn read(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text)?;
-        if value == json!({ "validate": true }) {
-            return Ok(Self::Valid);
-        }
-        let runs = if value.get("runs").is_some() {
+        let runs: Self = if value.get("runs").is_some() {
             serde_json::from_value(value)?
         } else {
-            Runs {
+            Self {
                 runs: vec![serde_json::from_value(value)?],
                 begin: None,
             }
@@ -140,15 +183,23 @@ impl Expectation {
                 "a run ends with a status, or is refused"
             );
             for act in &run.act {
-                act.action()?;
+                act.check()?;
             }
         }
-        Ok(Self::Runs(runs))
+        Ok(runs)
     }
 }
 
 impl Act {
-    fn action(&self) -> Result<ControlAction> {
+    /// That it is exactly one action.
+    fn check(&self) -> Result<()> {
+        let scopes = usize::from(self.hold.is_some()) + usize::from(self.release.is_some());
+        let wishes = self.wishes(None).len() + usize::from(self.moved);
+        ensure!(scopes + wishes == 1, "not one action: {self:?}");
+        Ok(())
+    }
+
+    fn wishes(&self, newest: Option<&WorkflowRef>) -> Vec<ControlAction> {
         let decide = |step: &Option<String>, decision| {
             step.clone()
                 .map(|step| ControlAction::Decide { step, decision })
@@ -161,7 +212,9 @@ impl Act {
             step: None,
             params: None,
         };
-        let given: Vec<ControlAction> = [
+        let moved = newest.filter(|_| self.moved).cloned();
+        [
+            moved.map(|to| ControlAction::Move { to }),
             signal,
             decide(&self.approve, Decision::Approve),
             decide(&self.reject, Decision::Reject),
@@ -172,11 +225,7 @@ impl Act {
         ]
         .into_iter()
         .flatten()
-        .collect();
-        match given.as_slice() {
-            [action] => Ok(action.clone()),
-            _ => bail!("{} actions in one: {self:?}", given.len()),
-        }
+        .collect()
     }
 
     /// The step that must wait first.
@@ -191,8 +240,10 @@ impl Act {
         self.retry && self.refused.is_none()
     }
 
-    pub(super) fn control(&self) -> Result<Control> {
-        let mut control = wish(self.action()?);
+    /// The wish, of an execution whose workflow's newest version is `newest`.
+    pub(super) fn control(&self, newest: &WorkflowRef) -> Result<Control> {
+        let mut wishes = self.wishes(Some(newest));
+        let mut control = wish(wishes.pop().context("a wish")?);
         control.reason.clone_from(&self.reason);
         if let Some(by) = &self.by {
             control.by.clone_from(by);

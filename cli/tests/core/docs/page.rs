@@ -4,7 +4,7 @@ use afu9_engine::workflow::{Compiled, compile};
 use afu9_schemas::definition::ReadOptions;
 use anyhow::{Context, Result, bail, ensure};
 
-use super::expectation::Expectation;
+use super::expectation::Runs;
 
 /// What a page holds.
 pub(super) struct Page {
@@ -18,7 +18,7 @@ pub(super) struct Example {
     /// File and line.
     pub(super) place: String,
     pub(super) definitions: Vec<Block>,
-    pub(super) expectation: Expectation,
+    pub(super) runs: Runs,
 }
 
 /// A fenced block.
@@ -78,12 +78,11 @@ impl Page {
                         !open.is_empty(),
                         "{place}: there is no definition to expect it of"
                     );
-                    let expectation =
-                        Expectation::read(&block.text).with_context(|| place.clone())?;
+                    let runs = Runs::read(&block.text).with_context(|| place.clone())?;
                     page.examples.push(Example {
                         place: open[0].place.clone(),
                         definitions: std::mem::take(&mut open),
-                        expectation,
+                        runs,
                     });
                 }
                 ["yaml" | "json", _, ..] => bail!("{place}: what is `{info}`?"),

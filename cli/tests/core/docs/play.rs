@@ -5,16 +5,30 @@ use std::time::Duration;
 
 use afu9_schemas::ExecutionId;
 use afu9_schemas::message::{
-    ControlOutcome, ExecutionEnded, HistoryKind, Repository, TriggerKind, WorkflowRef,
+    ControlOutcome, ExecutionEnded, ExecutionStarted, HistoryKind, HoldScope, Repository,
+    TriggerKind, WorkflowRef,
 };
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
+use afu9_schemas::view::{Cause, ExecutionStatus, StepStatus};
 use anyhow::{Context, Result, ensure};
+use tokio::time::Instant;
 
-use super::expectation::{Run, Runs};
+use super::expectation::{Again, Run, Runs};
+use super::gateway::{self, Gateway};
 use crate::world::World;
 
+/// Far longer than anything here takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a wait sleeps before it looks again.
+const POLL: Duration = Duration::from_millis(20);
+
 /// Runs an example whose definitions are applied, and compares.
-pub(super) async fn play(world: &World, applied: &[WorkflowRef], runs: &Runs) -> Result<()> {
+pub(super) async fn play(
+    world: &World,
+    gateway: &Gateway,
+    applied: &[WorkflowRef],
+    runs: &Runs,
+) -> Result<()> {
     let mut submitted = Vec::new();
     for (position, run) in runs.runs.iter().enumerate() {
         if let Some(id) = submit(world, applied, run).await? {
@@ -22,12 +36,16 @@ pub(super) async fn play(world: &World, applied: &[WorkflowRef], runs: &Runs) ->
         }
     }
     for (position, run, id) in &submitted {
-        let acted = act(world, *id, run).await;
+        let acted = act(world, *id, run, newest(applied, run)?).await;
         acted.with_context(|| format!("run {position}, {id}"))?;
     }
     for (position, run, id) in &submitted {
         let compared = compare(world, *id, run).await;
         compared.with_context(|| format!("run {position}, {id}"))?;
+        for again in &run.reruns {
+            let repeated = repeat(world, gateway, *id, again).await;
+            repeated.with_context(|| format!("run {position}, {id} again: {again:?}"))?;
+        }
     }
     if let Some(expected) = &runs.begin {
         let order = in_order_of_beginning(world, &submitted);
@@ -36,12 +54,40 @@ pub(super) async fn play(world: &World, applied: &[WorkflowRef], runs: &Runs) ->
     Ok(())
 }
 
+/// The newest version of a run's workflow.
+fn newest<'a>(applied: &'a [WorkflowRef], run: &Run) -> Result<&'a WorkflowRef> {
+    let named = |name: &String| applied.iter().rfind(|workflow| workflow.name == *name);
+    match &run.start {
+        Some(name) => named(name).with_context(|| format!("no workflow `{name}`")),
+        None => applied.last().context("a definition"),
+    }
+}
+
 /// Submits a run; `None` if it is refused, as expected.
 async fn submit(world: &World, applied: &[WorkflowRef], run: &Run) -> Result<Option<ExecutionId>> {
-    let named = |name: &String| applied.iter().rfind(|workflow| workflow.name == *name);
-    let workflow = match &run.start {
-        Some(name) => named(name).with_context(|| format!("no workflow `{name}`"))?,
-        None => applied.last().context("a definition")?,
+    let newest = newest(applied, run)?;
+    if run.scheduled {
+        let by_schedule = |started: &ExecutionStarted| {
+            started.trigger.kind == TriggerKind::Schedule && started.workflow == *newest
+        };
+        return started(world, "a schedule", by_schedule).await.map(Some);
+    }
+    if let Some(delivery) = &run.deliver {
+        let id = gateway::deliver(world, delivery).await?.to_string();
+        let by_delivery = |started: &ExecutionStarted| {
+            started.trigger.delivery.as_ref() == Some(&id) && started.workflow == *newest
+        };
+        return started(world, "a delivery", by_delivery).await.map(Some);
+    }
+    let is_it = |workflow: &&WorkflowRef| {
+        workflow.name == newest.name && Some(workflow.version) == run.version
+    };
+    let workflow = match run.version {
+        Some(version) => applied
+            .iter()
+            .find(is_it)
+            .with_context(|| format!("no version {version}"))?,
+        None => newest,
     };
     let mut start = match (world.submission(workflow, run.input.clone()), &run.refused) {
         (Ok(start), None) => start,
@@ -60,7 +106,49 @@ async fn submit(world: &World, applied: &[WorkflowRef], run: &Run) -> Result<Opt
     Ok(ids.first().copied())
 }
 
-async fn act(world: &World, id: ExecutionId, run: &Run) -> Result<()> {
+/// The first execution that was started as `so` says.
+async fn started(
+    world: &World,
+    by: &str,
+    so: impl Fn(&ExecutionStarted) -> bool,
+) -> Result<ExecutionId> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = world.events_as(|event| match &event.kind {
+            HistoryKind::ExecutionStarted(started) if so(started) => event.execution,
+            _ => None,
+        });
+        match found.first() {
+            Some(id) => return Ok(*id),
+            None if Instant::now() > deadline => anyhow::bail!("{by} started nothing"),
+            None => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// Repeats an execution that has ended, and compares.
+async fn repeat(world: &World, gateway: &Gateway, id: ExecutionId, again: &Again) -> Result<()> {
+    let answer = gateway.rerun(id, again).await?;
+    if let Some(code) = &again.refused {
+        ensure!(answer["code"] == **code, "{answer}");
+        return Ok(());
+    }
+    let repeated = answer["executionId"].as_str().unwrap_or_default();
+    let repeated: ExecutionId = repeated.parse().with_context(|| answer.to_string())?;
+    let mut ends = world.wait_for_ends(&[repeated]).await?;
+    let end = ends.remove(&repeated).context("it has ended")?;
+    ensure!(Some(end.status) == again.status, "{end:?}");
+    ensure!(
+        again.output.is_none() || end.output == again.output,
+        "{end:?}"
+    );
+    if let Some(kept) = &again.kept {
+        ensure!(answer["kept"] == serde_json::json!(kept), "{answer}");
+    }
+    Ok(())
+}
+
+async fn act(world: &World, id: ExecutionId, run: &Run, newest: &WorkflowRef) -> Result<()> {
     let mut ends = 1;
     for act in &run.act {
         if let Some(step) = act.when() {
@@ -71,11 +159,24 @@ async fn act(world: &World, id: ExecutionId, run: &Run) -> Result<()> {
                 })
                 .await?;
         }
+        if let Some(workflow) = &act.hold {
+            let scope = HoldScope::Workflow(workflow.clone());
+            world.hold(&scope).await?;
+            let held = |cause: &Cause| matches!(cause, Cause::Paused { scope: Some(found), .. } if *found == scope);
+            world.cause(id, "held", held).await?;
+            continue;
+        }
+        if let Some(workflow) = &act.release {
+            world
+                .release(&HoldScope::Workflow(workflow.clone()))
+                .await?;
+            continue;
+        }
         if act.reopens() {
             world.wait_for_ends_again(&[id], ends).await?;
             ends += 1;
         }
-        let outcome = world.send(id, act.control()?).await?;
+        let outcome = world.send(id, act.control(newest)?).await?;
         let refused = match &outcome {
             ControlOutcome::Refused { code, .. } => Some(code),
             ControlOutcome::Applied | ControlOutcome::Unchanged => None,

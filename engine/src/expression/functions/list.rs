@@ -21,12 +21,18 @@ const ORDERED: Kinds = NUMBER
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("size", &[SIZED], NUMBER, size),
-    Function::new("flatten", &[LIST, NUMBER], LIST, flatten).required(1),
+    Function::new("flatten", &[LIST, NUMBER], LIST, flatten)
+        .required(1)
+        .counts(),
     Function::new("distinct", &[LIST], LIST, distinct),
     Function::new("sort", &[LIST], LIST, sort),
     Function::new("reverse", &[LIST], LIST, reverse),
-    Function::new("slice", &[LIST, NUMBER, NUMBER], LIST, slice).required(2),
-    Function::new("range", &[NUMBER, NUMBER], LIST, range).required(1),
+    Function::new("slice", &[LIST, NUMBER, NUMBER], LIST, slice)
+        .required(2)
+        .counts(),
+    Function::new("range", &[NUMBER, NUMBER], LIST, range)
+        .required(1)
+        .counts(),
     Function::new("min", &[ORDERED.or(LIST), ORDERED], ORDERED, min)
         .required(1)
         .repeats(),

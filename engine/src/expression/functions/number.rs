@@ -9,7 +9,9 @@ const NUMBER: Kinds = Kinds::NUMBER;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("abs", &[NUMBER], NUMBER, abs),
-    Function::new("round", &[NUMBER, NUMBER], NUMBER, round).required(1),
+    Function::new("round", &[NUMBER, NUMBER], NUMBER, round)
+        .required(1)
+        .counts(),
     Function::new("floor", &[NUMBER], NUMBER, floor),
     Function::new("ceil", &[NUMBER], NUMBER, ceil),
 ];

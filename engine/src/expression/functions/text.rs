@@ -18,14 +18,28 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("endsWith", &[TEXT, TEXT], Kinds::BOOL, ends_with),
     Function::new("indexOf", &[TEXT, TEXT], NUMBER, index_of),
     Function::new("lastIndexOf", &[TEXT, TEXT], NUMBER, last_index_of),
-    Function::new("substring", &[TEXT, NUMBER, NUMBER], TEXT, substring).required(2),
-    Function::new("truncate", &[TEXT, NUMBER, TEXT], TEXT, truncate).required(2),
-    Function::new("replace", &[TEXT, TEXT, TEXT, NUMBER], TEXT, replace).required(3),
-    Function::new("split", &[TEXT, TEXT, NUMBER], Kinds::LIST, split).required(2),
+    Function::new("substring", &[TEXT, NUMBER, NUMBER], TEXT, substring)
+        .required(2)
+        .counts(),
+    Function::new("truncate", &[TEXT, NUMBER, TEXT], TEXT, truncate)
+        .required(2)
+        .counts(),
+    Function::new("replace", &[TEXT, TEXT, TEXT, NUMBER], TEXT, replace)
+        .required(3)
+        .counts(),
+    Function::new("split", &[TEXT, TEXT, NUMBER], Kinds::LIST, split)
+        .required(2)
+        .counts(),
     Function::new("join", &[Kinds::LIST, TEXT], TEXT, join).required(1),
-    Function::new("padStart", &[TEXT, NUMBER, TEXT], TEXT, pad_start).required(2),
-    Function::new("padEnd", &[TEXT, NUMBER, TEXT], TEXT, pad_end).required(2),
-    Function::new("slug", &[TEXT, NUMBER], TEXT, slug).required(1),
+    Function::new("padStart", &[TEXT, NUMBER, TEXT], TEXT, pad_start)
+        .required(2)
+        .counts(),
+    Function::new("padEnd", &[TEXT, NUMBER, TEXT], TEXT, pad_end)
+        .required(2)
+        .counts(),
+    Function::new("slug", &[TEXT, NUMBER], TEXT, slug)
+        .required(1)
+        .counts(),
 ];
 
 type Outcome<'a> = Result<Val<'a>, Failure<'a>>;

@@ -23,46 +23,62 @@ pub(super) const FUNCTIONS: &[Function] = &[
         timestamp,
     ),
     Function::new("duration", &[TEXT.or(DURATION)], DURATION, duration),
-    Function::new("formatTime", &[INSTANT, TEXT, TEXT], TEXT, format_time).required(2),
+    Function::new("formatTime", &[INSTANT, TEXT, TEXT], TEXT, format_time)
+        .required(2)
+        .checks(|call, index| match index {
+            1 => check_pattern(call),
+            _ => offset_at_the_end(call, index),
+        }),
     Function::new("millis", &[INSTANT.or(DURATION)], NUMBER, millis),
     Function::new("fromMillis", &[NUMBER], INSTANT, from_millis),
     Function::new("getFullYear", CALENDAR, NUMBER, |call| {
         civil(call, |at| at.year)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
     Function::new("getMonth", CALENDAR, NUMBER, |call| {
         civil(call, |at| at.month - 1)
     })
-    .required(1),
-    Function::new("getDate", CALENDAR, NUMBER, |call| civil(call, |at| at.day)).required(1),
+    .required(1)
+    .checks(offset_at_the_end),
+    Function::new("getDate", CALENDAR, NUMBER, |call| civil(call, |at| at.day))
+        .required(1)
+        .checks(offset_at_the_end),
     Function::new("getDayOfMonth", CALENDAR, NUMBER, |call| {
         civil(call, |at| at.day - 1)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
     Function::new("getDayOfWeek", CALENDAR, NUMBER, |call| {
         civil(call, |at| at.weekday)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
     Function::new("getDayOfYear", CALENDAR, NUMBER, |call| {
         civil(call, |at| at.day_of_year - 1)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
     Function::new("getHours", CLOCK, NUMBER, |call| {
         clock(call, |at| at.hour, 3600 * NANOS_PER_SECOND)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
     Function::new("getMinutes", CLOCK, NUMBER, |call| {
         clock(call, |at| at.minute, 60 * NANOS_PER_SECOND)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
     Function::new("getSeconds", CLOCK, NUMBER, |call| {
         clock(call, |at| at.second, NANOS_PER_SECOND)
     })
-    .required(1),
-    Function::new("getMilliseconds", CALENDAR, NUMBER, |call| {
-        civil(call, |at| at.nanos / NANOS_PER_MILLI)
+    .required(1)
+    .checks(offset_at_the_end),
+    Function::new("getMilliseconds", CLOCK, NUMBER, |call| {
+        clock(call, |at| at.nanos / NANOS_PER_MILLI, NANOS_PER_MILLI)
     })
-    .required(1),
+    .required(1)
+    .checks(offset_at_the_end),
 ];
 
 type Outcome<'a, T = Val<'a>> = Result<T, Failure<'a>>;
@@ -129,13 +145,30 @@ fn format_time<'a>(call: &mut Call<'_, 'a>) -> Outcome<'a> {
     let Some(Val::Instant(nanos)) = call.args.first() else {
         return Ok(Val::Null);
     };
-    time::format(*nanos, offset, &pattern)
+    formatted(*nanos, offset, &pattern)
+}
+
+fn check_pattern<'a>(call: &mut Call<'_, 'a>) -> Outcome<'a, ()> {
+    let pattern = call.text(1);
+    formatted(0, 0, &pattern).map(drop)
+}
+
+fn formatted<'a>(nanos: i128, offset: i128, pattern: &str) -> Outcome<'a> {
+    time::format(nanos, offset, pattern)
         .map(Val::text)
         .map_err(|placeholder| {
             Failure::Invalid(format!(
                 "there is no `{placeholder}`; known are %Y %m %d %H %M %S %L %j %u and %%"
             ))
         })
+}
+
+/// That a constant offset, which is never the first argument, is one.
+fn offset_at_the_end<'a>(call: &mut Call<'_, 'a>, index: usize) -> Outcome<'a, ()> {
+    if index == 0 {
+        return Ok(());
+    }
+    offset(call, index).map(drop)
 }
 
 /// The offset from UTC at argument `index`, in seconds.

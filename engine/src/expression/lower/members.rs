@@ -93,7 +93,7 @@ impl Lowering {
             "filter" => LoopKind::Filter,
             "all" => LoopKind::All,
             "exists" => LoopKind::Exists,
-            "exists_one" => LoopKind::ExistsOne,
+            "exists_one" | "existsOne" => LoopKind::ExistsOne,
             "sortBy" => LoopKind::SortBy,
             _ => {
                 let mut all = vec![target];

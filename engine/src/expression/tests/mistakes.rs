@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::mistake;
-use crate::expression::{MAX_EXPRESSION_BYTES, MAX_NESTING, Mistake, Template, compile_condition};
+use crate::expression::{
+    Expression, MAX_EXPRESSION_BYTES, MAX_NESTING, Mistake, Template, compile_condition,
+};
 
 fn mistakes(value: &Value) -> Vec<(String, Mistake)> {
     let mut found = Vec::new();
@@ -187,4 +189,34 @@ fn what_is_too_long_or_too_deep_is_no_expression() {
         deep = json!([deep]);
     }
     assert_eq!(mistakes(&deep).len(), 1);
+}
+
+#[test]
+fn an_argument_that_is_always_wrong_is_told_whatever_the_others_are() {
+    for (source, at) in [
+        ("timestamp(input.at).getHours('Europe/Berlin')", "'Europe"),
+        ("getDate(timestamp(input.at), 'CET')", "'CET"),
+        ("timestamp(input.at).getMilliseconds('+2')", "'+2"),
+        ("formatTime(timestamp(input.at), '%Q')", "'%Q"),
+        ("formatTime(timestamp(input.at), '%Y', 'local')", "'local"),
+        ("input.text.substring(-1)", "-1"),
+        ("truncate(input.text, 1.5)", "1.5"),
+        ("split(input.text, ',', -2)", "-2"),
+        ("input.list.slice(0, -1)", "-1"),
+        ("round(input.n, -1)", "-1"),
+        ("range(input.n, -3)", "-3"),
+        ("matches(input.text, '[')", "'['"),
+    ] {
+        let expected = source.find(at).expect("it is there");
+        assert_eq!(mistake(source).offset, expected, "{source}");
+    }
+    for source in [
+        "timestamp(input.at).getHours('+02:00')",
+        "formatTime(timestamp(input.at), '%Y', 'UTC')",
+        "substring(input.text, 1, 2)",
+        "round(input.n, 2)",
+        "replace(input.text, '-1', '%Q')",
+    ] {
+        assert!(Expression::compile(source).is_ok(), "{source}");
+    }
 }

@@ -43,6 +43,34 @@ fn what_a_step_assigned_is_found_under_its_name() {
     assert_eq!(value("issue.number + 1"), Ok(json!(43)));
 }
 
+/// It could only be found where the context kept it.
+#[test]
+fn what_a_step_assigned_is_also_found_under_variables() {
+    for (old, new) in [
+        ("variables.issue.number", "issue.number"),
+        ("variables['issue'].number + 1", "issue.number + 1"),
+        ("has(variables.issue.labels.0)", "has(issue.labels[0])"),
+        ("size(variables.input.list)", "size(variables.input.list)"),
+    ] {
+        let roots = |source: &str| -> Vec<String> {
+            let expression = crate::expression::Expression::compile(source).expect("valid");
+            expression.roots().into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(roots(old), roots(new), "{old}");
+        if old == new {
+            // Nothing was ever assigned to the name of a root.
+            assert_eq!(roots(old), ["variables"]);
+        } else {
+            assert_eq!(value(old), value(new), "{old}");
+        }
+    }
+    assert_eq!(
+        value("[{'a': 1}].map(variables, variables.a)"),
+        Ok(json!([1])),
+        "a loop's own name"
+    );
+}
+
 /// Unresolved placeholders stayed in the parameters as they were written.
 #[test]
 fn what_is_not_there_fails_and_is_never_left_as_text() {

@@ -311,7 +311,10 @@ fn what_came_due_in_a_pause_that_nobody_saw_is_not_made_up() {
     assert_eq!(run(&mut other, now), ["2026-01-06T03:00:00.000Z"]);
     // Its workflow disabled and enabled.
     let mut enabled = found("daily", every_day);
-    enabled.record.switched = Some(switched(resumed));
+    Arc::get_mut(&mut enabled)
+        .expect("not shared")
+        .record
+        .switched = Some(switched(resumed));
     let mut other = Table::new(vec![(state, 1)]);
     other.follow(vec![enabled], now);
     assert_eq!(run(&mut other, now), ["2026-01-06T03:00:00.000Z"]);

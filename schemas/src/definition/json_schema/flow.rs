@@ -48,6 +48,13 @@ pub(super) fn definitions() -> Map<String, Value> {
     }))
 }
 
+/// That one of the limits is as `schema` says.
+pub(super) fn any_limit(schema: &Value) -> Value {
+    let limits = ["concurrency", "rateLimit", "debounce"];
+    let one = |limit: &str| json!({"required": [limit], "properties": {limit: schema}});
+    json!({"anyOf": limits.map(one)})
+}
+
 fn key() -> Value {
     let description = "What executions contend for, over `input` and `repo`; one key for the whole \
                        workflow where it is absent. All limits of a workflow share one key.";

@@ -21,6 +21,16 @@ pub(super) fn definitions() -> Map<String, Value> {
         .iter()
         .map(|action| json!({"required": [action]}))
         .collect();
+    let mut all_of = vec![reference("toolParams")];
+    for (action, key) in keys::ONLY_TIMED {
+        all_of.push(json!({
+            "if": {
+                "required": [action],
+                "properties": {*action: {"type": "object", "required": [key]}},
+            },
+            "then": {"required": ["timeoutMs"]},
+        }));
+    }
     let step = json!({
         "type": "object",
         "additionalProperties": false,
@@ -30,7 +40,7 @@ pub(super) fn definitions() -> Map<String, Value> {
         "not": {"required": ["if", "condition"]},
         "dependentRequired": {"params": ["tool"], "as": ["forEach"], "maxParallel": ["forEach"]},
         "dependentSchemas": only_running,
-        "allOf": [reference("toolParams")],
+        "allOf": all_of,
     });
     let mut on_failure = step.clone();
     for part in ["properties", "dependentRequired", "dependentSchemas"] {
@@ -93,16 +103,12 @@ fn properties() -> Map<String, Value> {
         },
     }));
     properties.extend(entries(json!({
-        "assign": described("name", "The name under which later expressions find the output."),
-        "if": {
-            "description": "The step is skipped when this is false: exactly one expression, or \
-                            `true`/`false`.",
-            "type": ["string", "boolean"],
-            "examples": ["${issue.state == 'open'}"],
-        },
+        "assign": described("freeName", "The name under which later expressions find the output."),
+        "if": example("${issue.state == 'open'}", described("condition",
+            "The step is skipped when this is false: exactly one expression, or `true`/`false`.")),
         "condition": {
             "description": "The old name of `if`.",
-            "type": "string",
+            "$ref": "#/$defs/condition",
             "deprecated": true,
         },
         "needs": {
@@ -117,7 +123,7 @@ fn properties() -> Map<String, Value> {
             "anyOf": [{"type": "array", "maxItems": MAX_ITEMS}, reference("expression")],
             "examples": ["${input.files}"],
         },
-        "as": default(DEFAULT_ALIAS, described("name",
+        "as": default(DEFAULT_ALIAS, described("freeName",
             "The name of the item in expressions; its position is this with `_index` behind.")),
         "maxParallel": default(DEFAULT_MAX_PARALLEL,
             integer(bound::PARALLEL, "How many items run at once.")),

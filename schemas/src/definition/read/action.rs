@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::Reader;
-use super::value::{Object, holds_expression};
+use super::value::{Object, holds_expression, whole};
 use crate::Timestamp;
 use crate::definition::vocabulary::{DECISIONS, DEFAULT_SCOPE, ON_TIMEOUT, keys};
 use crate::definition::{
@@ -185,34 +185,29 @@ impl Reader<'_> {
         match key {
             "for" => self.sleep_for(sleep.get("for")?, &sleep.at("for"), "for"),
             "forMs" => {
-                self.number(&sleep, "forMs", bound::SLEEP_MS)?;
-                sleep.get("forMs").cloned().map(Sleep::For)
+                let length = self.number(&sleep, "forMs", bound::SLEEP_MS)?;
+                Some(Sleep::For(Value::from(length)))
             }
             _ => self.sleep_until(sleep.get("until")?, &sleep.at("until")),
         }
     }
 
     fn sleep_for(&mut self, value: &Value, path: &str, key: &str) -> Option<Sleep> {
-        let wrong = match value {
-            Value::String(text) if holds_expression(text) => None,
-            Value::String(text) => parse_duration(text).err(),
-            other
-                if other
-                    .as_u64()
-                    .is_some_and(|ms| bound::SLEEP_MS.contains(&ms)) =>
-            {
-                None
-            }
-            _ => Some(format!(
+        let length = whole(value).filter(|ms| bound::SLEEP_MS.contains(ms));
+        let read = match (value, length) {
+            (_, Some(length)) => Ok(Value::from(length)),
+            (Value::String(text), _) if holds_expression(text) => Ok(value.clone()),
+            (Value::String(text), _) => parse_duration(text).map(|_| value.clone()),
+            _ => Err(format!(
                 "`{key}` must be a duration like `1d12h`, a number of milliseconds from {} to {}, \
                  or an expression",
                 bound::SLEEP_MS.start(),
                 bound::SLEEP_MS.end()
             )),
         };
-        match wrong {
-            None => Some(Sleep::For(value.clone())),
-            Some(message) => {
+        match read {
+            Ok(length) => Some(Sleep::For(length)),
+            Err(message) => {
                 self.mistake(path, message);
                 None
             }

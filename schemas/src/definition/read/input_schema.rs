@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Reader;
 use super::value::Object;
+use crate::definition::input_schema::{compile_input_schema, tangle, target};
 use crate::definition::vocabulary::DIALECT;
 
 impl Reader<'_> {
@@ -28,7 +29,7 @@ impl Reader<'_> {
                 format!("`$schema` must be `{DIALECT}`"),
             );
         }
-        self.references(&schema, &path);
+        self.references(&schema, &schema, &path);
         for error in jsonschema::draft202012::meta::validator().iter_errors(&schema) {
             self.mistake(
                 &format!("{path}{}", error.instance_path()),
@@ -38,9 +39,12 @@ impl Reader<'_> {
         if self.mistakes.len() > before {
             return None;
         }
-        // What only shows when it is put together: references that lead nowhere, bad patterns.
-        let built = jsonschema::draft202012::options().offline().build(&schema);
-        if let Err(error) = built {
+        if let Some(tangle) = tangle(&schema) {
+            self.mistake(&path, tangle);
+            return None;
+        }
+        // What only shows when it is put together: bad patterns.
+        if let Err(error) = compile_input_schema(&schema) {
             self.mistake(
                 &format!("{path}{}", error.instance_path()),
                 format!("not a usable JSON Schema: {error}"),
@@ -50,8 +54,9 @@ impl Reader<'_> {
         Some(schema)
     }
 
-    /// Nothing is fetched to check an input, so a reference must lead into the schema itself.
-    fn references(&mut self, schema: &Value, path: &str) {
+    /// Nothing is fetched to check an input, so a reference must lead into the schema itself; and as
+    /// what a check takes is counted before it is made, by a way that can be counted.
+    fn references(&mut self, root: &Value, schema: &Value, path: &str) {
         let Some(fields) = schema.as_object() else {
             return;
         };
@@ -60,10 +65,21 @@ impl Reader<'_> {
             match (key.as_str(), value) {
                 // Data, not schemas.
                 ("const" | "enum" | "default" | "examples", _) => {}
-                ("$ref" | "$dynamicRef", Value::String(target)) if !target.starts_with('#') => {
+                ("$ref", Value::String(reference)) if target(root, reference).is_none() => {
                     self.mistake(
                         &path,
-                        format!("`{key}` must lead into this schema and begin with `#`"),
+                        "`$ref` must lead to a schema in this schema: `#`, or `#/` and the keys \
+                             to it, like `#/$defs/name`",
+                    );
+                }
+                ("$dynamicRef" | "$recursiveRef", _) => {
+                    self.mistake(&path, format!("`{key}` is not known here; write `$ref`"));
+                }
+                ("$id", _) if !std::ptr::eq(root, schema) => {
+                    self.mistake(
+                        &path,
+                        "`$id` is only for the whole schema: below it, references would lead \
+                         elsewhere",
                     );
                 }
                 (
@@ -73,13 +89,13 @@ impl Reader<'_> {
                 ) => {
                     for (name, schema) in named {
                         let name = name.replace('~', "~0").replace('/', "~1");
-                        self.references(schema, &format!("{path}/{name}"));
+                        self.references(root, schema, &format!("{path}/{name}"));
                     }
                 }
-                (_, Value::Object(_)) => self.references(value, &path),
+                (_, Value::Object(_)) => self.references(root, value, &path),
                 (_, Value::Array(schemas)) => {
                     for (index, schema) in schemas.iter().enumerate() {
-                        self.references(schema, &format!("{path}/{index}"));
+                        self.references(root, schema, &format!("{path}/{index}"));
                     }
                 }
                 _ => {}

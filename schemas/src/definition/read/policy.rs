@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::value::{Item, Object, chosen};
 use super::{Common, Reader};
 use crate::definition::vocabulary::{BACKOFFS, CLASSES, keys};
-use crate::definition::{Compensation, Config, DEFAULT_CLEANUP_TIMEOUT, RetryPolicy, bound};
+use crate::definition::{Compensation, Config, RetryPolicy, bound};
 use crate::error::ErrorClass;
 
 /// `config` as it was written.
@@ -18,12 +18,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What holds for executions, where `timeout` is the one of a definition that says none.
-    pub(super) fn config(&self, timeout: Duration) -> Config {
+    /// What holds for executions, where the definition says no times.
+    pub(super) fn config(&self, timeout: Duration, cleanup_timeout: Duration) -> Config {
         Config {
             continue_on_error: self.continue_on_error,
             timeout: self.timeout.unwrap_or(timeout),
-            cleanup_timeout: self.cleanup_timeout.unwrap_or(DEFAULT_CLEANUP_TIMEOUT),
+            cleanup_timeout: self.cleanup_timeout.unwrap_or(cleanup_timeout),
         }
     }
 }
@@ -37,7 +37,10 @@ impl Reader<'_> {
         Settings {
             continue_on_error: self.flag(&config, "continueOnError").unwrap_or(false),
             timeout: self.millis(&config, "timeoutMs", bound::TIMEOUT_MS),
-            max_retries: self.count(&config, "maxRetries", 0..=*bound::ATTEMPTS.end() - 1),
+            // The predecessor had no bound on it.
+            max_retries: self
+                .count(&config, "maxRetries", bound::RETRIES)
+                .map(|retries| retries.min(bound::MOST_RETRIES)),
             cleanup_timeout: self.millis(&config, "cleanupTimeoutMs", bound::TIMEOUT_MS),
         }
     }

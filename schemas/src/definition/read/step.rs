@@ -138,6 +138,19 @@ impl Reader<'_> {
             },
         };
         let timeout = self.millis(&step, "timeoutMs", bound::TIMEOUT_MS);
+        if !step.has("timeoutMs") {
+            for (action, key) in keys::ONLY_TIMED {
+                if step.get(action).is_some_and(|of| of.get(key).is_some()) {
+                    self.mistake(
+                        &format!("{}/{key}", step.at(action)),
+                        format!(
+                            "`{key}` says what it means that the step's `timeoutMs` passed, and \
+                             there is no `timeoutMs`"
+                        ),
+                    );
+                }
+            }
+        }
         let continue_on_error = self
             .flag(&step, "continueOnError")
             .unwrap_or(common.continue_on_error);
@@ -198,20 +211,6 @@ impl Reader<'_> {
         }
     }
 
-    fn condition(&mut self, step: &Object<'_>) -> Option<String> {
-        if step.has("if") && step.has("condition") {
-            self.mistake(
-                &step.at("condition"),
-                "`condition` is the old name of `if`; give only one",
-            );
-        }
-        if let Some(Value::Bool(value)) = step.get("if") {
-            return Some(format!("${{{value}}}"));
-        }
-        self.text(step, "if")
-            .or_else(|| self.text(step, "condition"))
-    }
-
     /// Names that expressions already use for something else are refused.
     fn assign(&mut self, step: &Object<'_>) -> Option<String> {
         let path = step.at("assign");
@@ -224,7 +223,7 @@ impl Reader<'_> {
         if !free {
             self.mistake(
                 path,
-                format!("`{name}` is a root of expressions; choose another name"),
+                format!("`{name}` means something else in expressions; choose another name"),
             );
         }
         free
@@ -251,7 +250,8 @@ impl Reader<'_> {
                 items.len()
             ),
             Value::Array(_) => return Some(value.clone()),
-            // Only without the line break of a block scalar it is one expression and no text.
+            // Only without the line break of a block scalar it is one expression and no text. Whether
+            // it is exactly one is for the engine, which knows where an expression ends.
             Value::String(text) if is_expression(text) => return Some(Value::from(text.trim())),
             _ => "`forEach` must be a list, or exactly one expression that yields one".to_owned(),
         };

@@ -174,7 +174,7 @@ impl Reader<'_> {
         range: RangeInclusive<u64>,
     ) -> Option<u64> {
         let value = object.get(key)?;
-        let number = value.as_u64().filter(|number| range.contains(number));
+        let number = whole(value).filter(|number| range.contains(number));
         if number.is_none() {
             self.out_of_range(object, key, value, range.start(), range.end());
         }
@@ -200,8 +200,15 @@ impl Reader<'_> {
         range: RangeInclusive<i64>,
     ) -> Option<i32> {
         let value = object.get(key)?;
+        let negative = || value.as_f64().map(|float| Value::from(-float));
         let number = value
             .as_i64()
+            .or_else(|| i64::try_from(whole(value)?).ok())
+            .or_else(|| {
+                i64::try_from(whole(&negative()?)?)
+                    .ok()
+                    .map(|number| -number)
+            })
             .filter(|number| range.contains(number))
             .and_then(|number| i32::try_from(number).ok());
         if number.is_none() {
@@ -362,29 +369,27 @@ impl Reader<'_> {
     }
 }
 
-/// Whether `text` has the form of exactly one expression: the brace that closes it is its last
-/// character. Braces within (CEL's maps) come in pairs, and those in quotes do not count.
+/// Whether `text` begins and ends as one expression does. Where an expression ends only who can read it
+/// knows: braces within, quotes, comments. So the engine sees whether it is exactly one.
 pub(super) fn is_expression(text: &str) -> bool {
-    let Some(inside) = text.trim().strip_prefix("${") else {
-        return false;
-    };
-    let mut depth = 0_usize;
-    let mut quote: Option<char> = None;
-    let mut escaped = false;
-    for (at, c) in inside.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (Some(_), '\\') => escaped = true,
-            (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(c),
-            (None, '{') => depth += 1,
-            (None, '}') if depth > 0 => depth -= 1,
-            (None, '}') => return at + 1 == inside.len(),
-            (None, _) => {}
-        }
-    }
-    false
+    let text = text.trim();
+    text.starts_with("${") && text.ends_with('}')
+}
+
+/// A whole number that is not negative; JSON Schema counts `1000.0` among them.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    /// Below this, every whole number is a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| {
+        let float = value.as_f64()?;
+        let is_whole = float.fract() == 0.0 && (0.0..=EXACT).contains(&float);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole, not negative, and below 2^53"
+        )]
+        is_whole.then_some(float as u64)
+    })
 }
 
 /// Whether `text` holds an expression, so that it is not yet what it will be.

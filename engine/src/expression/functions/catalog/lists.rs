@@ -33,7 +33,7 @@ pub(super) const FUNCTIONS: &[FunctionDoc] = &[
     doc(
         GROUP,
         ["exists_one", "list.exists_one(x, condition) → boolean"],
-        "Whether exactly one item fulfils a condition.",
+        "Whether exactly one item fulfils a condition; also written `existsOne`.",
         ["[1, 2, 2].exists_one(x, x == 2)", "false"],
     ),
     doc(

@@ -116,9 +116,9 @@ pub(super) const FUNCTIONS: &[FunctionDoc] = &[
         GROUP,
         [
             "getMilliseconds",
-            "getMilliseconds(timestamp[, offset]) → number",
+            "getMilliseconds(timestamp[, offset] | duration) → number",
         ],
-        "The millisecond of the second.",
+        "The millisecond of the second, or the whole milliseconds of a duration.",
         [
             "timestamp('2026-02-03T04:05:06.789Z').getMilliseconds()",
             "789",

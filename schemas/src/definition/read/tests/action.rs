@@ -37,7 +37,7 @@ fn approvals() {
     assert_eq!(
         right_action(
             "approval: {scope: 'deploy:prod', approvals: 2, approvers: [ann, ben], \
-             selfApproval: false, onExpiry: approve, message: 'Deploy ${input.version}?'}"
+             selfApproval: false, onExpiry: approve, message: 'Deploy ${input.version}?'}, timeoutMs: 1000"
         ),
         Action::Approval(Approval {
             scope: "deploy:prod".to_owned(),
@@ -71,11 +71,14 @@ fn approvals() {
         "{onExpiry: «true}",
         "{message: «1}",
     ] {
-        wrong_step(&format!("approval: {bad}"));
+        wrong_step(&format!("approval: {bad}, timeoutMs: 1000"));
     }
     let long = "s".repeat(256);
     wrong_step(&format!("approval: {{scope: «{long}}}"));
-    says(&wrong_step("approval: {onExpiry: «aprove}"), "approve");
+    says(
+        &wrong_step("approval: {onExpiry: «aprove}, timeoutMs: 1000"),
+        "approve",
+    );
     // More than may approve can never have approved.
     wrong_to_the_reader(&with_step(
         "approval: {approvals: «3, approvers: [ann, ben]}",
@@ -98,7 +101,9 @@ fn waits_for_signals() {
         Action::WaitFor(named("s"))
     );
     assert_eq!(
-        right_action("waitFor: {signal: A-1_b, filter: '${signal.ok}', onTimeout: continue}"),
+        right_action(
+            "waitFor: {signal: A-1_b, filter: '${signal.ok}', onTimeout: continue}, timeoutMs: 1000"
+        ),
         Action::WaitFor(WaitFor {
             signal: "A-1_b".to_owned(),
             filter: Some("${signal.ok}".to_owned()),
@@ -123,7 +128,7 @@ fn waits_for_signals() {
         "{signal: s, filter: «'a ${b}'}",
         "{signal: s, onTimeout: «skip}",
     ] {
-        wrong_step(&format!("waitFor: {bad}"));
+        wrong_step(&format!("waitFor: {bad}, timeoutMs: 1000"));
     }
 }
 

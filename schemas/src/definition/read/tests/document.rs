@@ -25,6 +25,35 @@ fn a_key_that_is_given_twice_is_a_mistake() {
 }
 
 #[test]
+fn tags_of_the_core_schema_say_what_a_value_is() {
+    for (text, value) in [
+        ("!!str 42", serde_json::json!("42")),
+        ("! 42", serde_json::json!("42")),
+        ("!!int '42'", serde_json::json!(42)),
+        ("!!float 1", serde_json::json!(1)),
+        ("!!bool 'true'", serde_json::json!(true)),
+        ("!!null ''", serde_json::json!(null)),
+        ("!!seq [!!str 1]", serde_json::json!(["1"])),
+        ("!!map {!!str 1: 2}", serde_json::json!({"1": 2})),
+    ] {
+        assert_eq!(right_top(&format!("output: {text}")).output, Some(value));
+    }
+    for text in [
+        "!!int many",
+        "!!binary aGk=",
+        "!!timestamp 2030-01-01",
+        "!secret x",
+        "!!set {a, b}",
+        "!!str [1]",
+        "!env {a: 1}",
+        "{!!int 1: 2}",
+    ] {
+        let source = with_top(&format!("output: {text}"));
+        assert!(read(&source, ReadOptions::default()).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn keys_that_are_not_known_are_mistakes_wherever_they_are() {
     for (source, near) in [
         (with_top("step: «1"), "steps"),

@@ -126,11 +126,9 @@ fn all_limits_share_one_key() {
 
 #[test]
 fn a_key_for_all_workflows_must_be_given() {
-    let mistakes = wrong_to_the_reader(&with_top("concurrency: {scope: «global}"));
+    let mistakes = wrong_top("concurrency: {scope: «global}");
     assert_eq!(mistakes[0].path, "/concurrency/scope");
-    wrong_to_the_reader(&with_top(
-        "concurrency: {}\ndebounce: {periodMs: 100, scope: «global}",
-    ));
+    wrong_top("concurrency: {}\ndebounce: {periodMs: 100, scope: «global}");
     right_top("concurrency: {scope: workflow}");
     // A key that is wrong is one that was given.
     wrong_top("concurrency: {scope: global, key: «1}");

@@ -55,6 +55,11 @@ fn nothing_is_fetched_to_check_an_input() {
         "{properties: {n: {$ref: «'https://example.com/n.json'}}}",
         "{allOf: [{$ref: «n.json}]}",
         "{$defs: {a: {not: {$dynamicRef: «'other#x'}}}}",
+        "{$defs: {a: {$dynamicAnchor: x}, b: {$dynamicRef: «'#x'}}}",
+        "{$defs: {a: {$id: «'https://example.com/a', $ref: '#/$defs/a/not', not: {}}}}",
+        "{$ref: «'#/$defs/nowhere'}",
+        "{$ref: «'#/properties/n/enum', properties: {n: {enum: [1]}}}",
+        "{properties: {n: {$ref: «'#missing'}}}",
         "{properties: {default: {$ref: «n.json}}}",
         "{$ref: «'https://json-schema.org/draft/2020-12/schema'}",
     ] {
@@ -64,14 +69,26 @@ fn nothing_is_fetched_to_check_an_input() {
 
 #[test]
 fn what_only_shows_when_it_is_built_is_a_mistake_too() {
-    for bad in [
-        "«{$ref: '#/$defs/nowhere'}",
-        "«{properties: {n: {$ref: '#missing'}}}",
-    ] {
-        wrong_to_the_reader(&with_top(&format!("inputSchema: {bad}")));
-    }
     let mistakes = wrong_to_the_reader(&with_top(
         "inputSchema: {properties: {n: {type: string, pattern: «'['}}}",
     ));
     assert_eq!(mistakes[0].path, "/inputSchema/properties/n/pattern");
+}
+
+#[test]
+fn patterns_take_linear_time() {
+    right_top("inputSchema: {properties: {n: {pattern: '^(a+)+$'}}}");
+    wrong_to_the_reader(&with_top(
+        "inputSchema: {properties: {n: {pattern: «'^(?=a)(a+)\\1$'}}}",
+    ));
+}
+
+#[test]
+fn a_schema_that_never_ends_is_a_mistake() {
+    for bad in [
+        "«{$ref: '#'}",
+        "«{anyOf: [{type: object}, {$ref: '#/$defs/a'}], $defs: {a: {not: {$ref: '#'}}}}",
+    ] {
+        wrong_to_the_reader(&with_top(&format!("inputSchema: {bad}")));
+    }
 }

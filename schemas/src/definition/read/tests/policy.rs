@@ -104,6 +104,13 @@ fn config_has_every_key() {
             .max_attempts,
         10
     );
+    // The predecessor had no bound, and no step has more attempts than ten.
+    assert_eq!(
+        right_top("config: {maxRetries: 10}").steps[0]
+            .retry
+            .max_attempts,
+        10
+    );
     assert_eq!(
         right_top("config: {}").config.cleanup_timeout,
         DEFAULT_CLEANUP_TIMEOUT
@@ -117,11 +124,24 @@ fn config_has_every_key() {
         format!("{{timeoutMs: «{}}}", longest + 1),
         "{cleanupTimeoutMs: «999}".to_owned(),
         format!("{{cleanupTimeoutMs: «{}}}", longest + 1),
-        "{maxRetries: «10}".to_owned(),
+        "{maxRetries: «1.5}".to_owned(),
         "{maxRetries: «-1}".to_owned(),
     ] {
         wrong_top(&format!("config: {bad}"));
     }
+}
+
+#[test]
+fn cleaning_up_that_waits_has_a_year() {
+    for action in ["approval: {}", "waitFor: s", "sleep: 1s", "workflow: v"] {
+        let steps = format!("onFailure: [{{name: b, {action}}}]");
+        assert_eq!(right_top(&steps).config.cleanup_timeout, MAX_DURATION);
+        assert_eq!(right_top(&steps).config.timeout, Duration::from_secs(300));
+        let given = right_top(&format!("{steps}\nconfig: {{cleanupTimeoutMs: 5000}}"));
+        assert_eq!(given.config.cleanup_timeout, Duration::from_secs(5));
+    }
+    let tools = right_top("onFailure: [{name: b, tool: test.noop}]");
+    assert_eq!(tools.config.cleanup_timeout, DEFAULT_CLEANUP_TIMEOUT);
 }
 
 #[test]

@@ -81,7 +81,18 @@ fn conditions_are_texts_or_truth_values() {
     assert_eq!(condition("if: true").as_deref(), Some("${true}"));
     assert_eq!(condition("if: false").as_deref(), Some("${false}"));
     wrong_step("tool: test.noop, if: «1");
-    wrong_step("tool: test.noop, condition: «true");
+    assert_eq!(condition("condition: true").as_deref(), Some("${true}"));
+    assert_eq!(condition("condition: 'true'").as_deref(), Some("${true}"));
+    assert_eq!(condition("if: ' false '").as_deref(), Some("${false}"));
+    let compared = condition("condition: '${a.b} === ${c}'");
+    assert_eq!(
+        compared.as_deref(),
+        Some("${has(a.b) && has(c) && a.b === c}")
+    );
+    for text in ["input.n > 3", "x${a}", "${a} and more", "${", "", "yes"] {
+        wrong_step(&format!("tool: test.noop, if: «'{text}'"));
+        wrong_step(&format!("tool: test.noop, condition: «'{text}'"));
+    }
     wrong_step("tool: test.noop, if: '${x}', condition: «'${x}'");
     let sleeps = right_step("sleep: 1s, if: '${input.x}'");
     assert_eq!(sleeps.condition.as_deref(), Some("${input.x}"));
@@ -91,12 +102,10 @@ fn conditions_are_texts_or_truth_values() {
 fn no_output_may_hide_a_root_of_expressions() {
     for root in RESERVED_ROOTS {
         says(
-            &wrong_to_the_reader(&with_step(&format!("tool: test.noop, assign: «{root}"))),
+            &wrong_step(&format!("tool: test.noop, assign: «'{root}'")),
             root,
         );
-        wrong_to_the_reader(&with_step(&format!(
-            "tool: test.noop, forEach: [], as: «{root}"
-        )));
+        wrong_step(&format!("tool: test.noop, forEach: [], as: «'{root}'"));
     }
     wrong_step("tool: test.noop, assign: «Issue");
     wrong_step("tool: test.noop, assign: «1");
@@ -129,14 +138,13 @@ fn a_step_can_run_for_each_item() {
     for list in ["«{}", "«1", "«input.files", "«'${a} and more'", "«''", "«~"] {
         wrong_step(&format!("tool: test.noop, forEach: {list}"));
     }
-    // Where an expression ends takes counting, which no schema does.
-    for list in ["«'${a}${b}'", "«'${a} or ${b}'", "«'${}}'", "«'${\"}'"] {
-        wrong_to_the_reader(&with_step(&format!("tool: test.noop, forEach: {list}")));
-    }
+    // Whether it is exactly one expression, and which, is for the engine.
     for list in [
         "'${ {\"a\": [1]}.a }'",
         "'${\"}\" + input.x}'",
         "'${\"\\\"}\"}'",
+        "'${[r\"\\\"]}'",
+        "'${[1] // {}'",
     ] {
         right_step(&format!("tool: test.noop, forEach: {list}"));
     }
@@ -195,7 +203,7 @@ fn keys_without_meaning_for_an_action_are_mistakes() {
         wrong_step(&format!("{action}, retry: «{{}}"));
         wrong_step(&format!("{action}, compensate: «{{tool: test.noop}}"));
         right_step(&format!(
-            "{action}, timeoutMs: 1000, continueOnError: true, needs: []"
+            "{action}, timeoutMs: 1000.0, continueOnError: true, needs: []"
         ));
     }
     says(&wrong_step("workflow: v, params: «{}"), "input");
@@ -281,4 +289,13 @@ fn descriptions_and_outputs_are_free() {
     ] {
         assert_eq!(right_top(&format!("output: {text}")).output, Some(value));
     }
+}
+
+#[test]
+fn what_an_expiry_means_needs_a_time() {
+    wrong_step("approval: {onExpiry: «approve}");
+    wrong_step("waitFor: {signal: s, onTimeout: «continue}");
+    right_step("approval: {onExpiry: approve}, timeoutMs: 1000");
+    right_step("waitFor: {signal: s, onTimeout: fail}, timeoutMs: 1000");
+    wrong_top("onFailure: [{name: b, approval: {onExpiry: «reject}}]");
 }
