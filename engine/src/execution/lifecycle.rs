@@ -13,11 +13,9 @@ use afu9_schemas::{ExecutionId, Partition, Timestamp};
 use serde_json::Value;
 
 use super::outbox::small_enough;
-use super::{
-    Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState, weight,
-};
+use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState};
 use crate::requests::Requests;
-use crate::workflow::Workflow;
+use crate::workflow::{NodeAction, Workflow};
 
 impl Execution {
     /// An execution whose submission is recorded and which has not begun: `begin` it, or
@@ -175,25 +173,34 @@ impl Execution {
             self.record_status(None, None, cx);
         }
         self.deadline = cx.now.plus(cx.workflow.definition.config.timeout);
-        self.keep_steps(cx);
+        // What is to be taken over counts from now on.
+        self.context_bytes = self.counted_bytes();
         self.advance_all(cx);
     }
 
-    /// Takes over the steps of the execution that this one repeats.
-    fn keep_steps(&mut self, cx: &mut Cx<'_>) {
-        let Some(rerun) = &mut self.rerun else { return };
-        for kept in std::mem::take(&mut rerun.kept) {
-            let position = cx.workflow.step(&kept.name);
-            let Some(step) = position.filter(|step| (*step as usize) < cx.workflow.main) else {
-                continue;
-            };
-            self.context_bytes += kept.output.as_ref().map_or(0, weight);
-            self.reach(step, cx.now);
-            if let Some(run) = &mut self.steps[step as usize].run {
-                run.output = kept.output;
-            }
-            self.end_step(step, StepStatus::Completed, cx);
+    /// Takes over the step, whose turn has come, from the execution that this one repeats, if it is
+    /// one of those. Only now, so that it waits for an approval before it as if it had run. Returns
+    /// whether it was taken over.
+    pub(super) fn take_over(&mut self, step: u32, cx: &mut Cx<'_>) -> bool {
+        let node = &cx.workflow.nodes[step as usize];
+        // What people decided about the other execution, they have not decided about this one.
+        if matches!(node.action, NodeAction::Approval { .. }) {
+            return false;
         }
+        let Some(rerun) = &mut self.rerun else {
+            return false;
+        };
+        let Some(at) = rerun.kept.iter().position(|kept| kept.name == node.name) else {
+            return false;
+        };
+        let kept = rerun.kept.remove(at);
+        self.reach(step, cx.now);
+        if let Some(run) = &mut self.steps[step as usize].run {
+            run.output = kept.output;
+            run.kept = true;
+        }
+        self.end_step(step, StepStatus::Completed, cx);
+        true
     }
 
     pub(super) fn record_status(

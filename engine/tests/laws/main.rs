@@ -18,6 +18,7 @@ mod lawful;
 mod moves;
 mod predecessor;
 mod reopened;
+mod repeated;
 mod rig;
 mod run;
 mod starters;

@@ -3,8 +3,11 @@
 //! With `fromStep`, what that step does not depend on being done again is taken over as it was.
 //! Answered as a trigger is, with `rerunOf` and the names of the `kept` steps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use afu9_engine::Workflow;
+use afu9_engine::workflow::NodeAction;
 use afu9_schemas::definition;
 use afu9_schemas::message::{Rerun, Start, Trigger, TriggerKind};
 use afu9_schemas::view::ExecutionView;
@@ -12,7 +15,7 @@ use afu9_schemas::{ExecutionId, Lane};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,6 +29,9 @@ use crate::problem::{Kind, Problem};
 use crate::rerun::{CannotKeep, kept};
 use crate::stored::StoredError;
 use crate::traceparent;
+
+/// Workflows looked at to learn whether a step asks people; one that runs more is taken to ask.
+const MAX_CHILDREN_LOOKED_AT: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -118,7 +124,10 @@ async fn prepared(
     let workflow = start::runnable(app, &known)?;
     let kept = match &request.from_step {
         None => Vec::new(),
-        Some(from) => kept(workflow, &view, from).map_err(|error| cannot_keep(&error))?,
+        Some(from) => {
+            let asking = Box::pin(asking(app, workflow)).await?;
+            kept(workflow, &view, from, &asking).map_err(|error| cannot_keep(&error))?
+        }
     };
     let names = kept.iter().map(|step| step.name.clone()).collect();
     let repository = match (&request.repository, &view.repository) {
@@ -149,6 +158,57 @@ async fn prepared(
     };
     start::prepare(workflow, &mut start)?;
     Ok((start, names))
+}
+
+/// The steps of `workflow` in which people decide: approvals, and steps that run a workflow which has
+/// one, or runs one that has.
+async fn asking(app: &App, workflow: &Workflow) -> Result<BTreeSet<u32>, Problem> {
+    let mut asking = BTreeSet::new();
+    for (index, node) in workflow.numbered() {
+        if asks(app, &node.action).await? {
+            asking.insert(index);
+        }
+    }
+    Ok(asking)
+}
+
+async fn asks(app: &App, action: &NodeAction) -> Result<bool, Problem> {
+    let child = |action: &NodeAction| match action {
+        NodeAction::Workflow {
+            workflow, version, ..
+        } => Some((workflow.clone(), *version)),
+        _ => None,
+    };
+    if matches!(action, NodeAction::Approval { .. }) {
+        return Ok(true);
+    }
+    let mut open = Vec::from_iter(child(action));
+    let mut seen = BTreeSet::new();
+    while let Some((name, version)) = open.pop() {
+        if !seen.insert((name.clone(), version)) {
+            continue;
+        }
+        if seen.len() > MAX_CHILDREN_LOOKED_AT {
+            return Ok(true);
+        }
+        let wanted = version.map_or(Wanted::Latest, Wanted::Number);
+        let known = match workflow_versions::find(app, &name, wanted).await {
+            Ok(record) => computed(move || Known::new(record)).await?,
+            // It would ask nobody: it would fail.
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => continue,
+            Err(problem) => return Err(problem),
+        };
+        let Some(workflow) = &known.workflow else {
+            return Ok(true);
+        };
+        for node in &workflow.nodes {
+            if matches!(node.action, NodeAction::Approval { .. }) {
+                return Ok(true);
+            }
+            open.extend(child(&node.action));
+        }
+    }
+    Ok(false)
 }
 
 /// The given input, or that of the earlier execution.
