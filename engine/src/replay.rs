@@ -363,6 +363,7 @@ impl<'a> Replay<'a> {
             scopes,
             reason: None,
             reply_to: None,
+            content: None,
             action,
         }))
     }

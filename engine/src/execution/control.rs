@@ -56,8 +56,12 @@ impl Execution {
             ControlAction::Resume => self.resume(control, cx),
             ControlAction::Signal { name, payload } => self.signal(name, payload, cx),
             ControlAction::Decide { step, decision } => self.decide(step, *decision, control, cx),
-            // The partition has the definitions, and asks for these by itself.
-            ControlAction::Move { .. } | ControlAction::Hold(_) | ControlAction::Release(_) => {
+            // The partition has the definitions, and asks for these by itself; others are no inputs.
+            ControlAction::Move { .. }
+            | ControlAction::Hold(_)
+            | ControlAction::Release(_)
+            | ControlAction::Rerun { .. }
+            | ControlAction::Apply { .. } => {
                 ControlOutcome::refused("control.misplaced", "this is not for an execution")
             }
         }
@@ -109,12 +113,12 @@ impl Execution {
         outcome: &ControlOutcome,
         now: Timestamp,
     ) {
-        self.requests.note(control.request, outcome, now);
+        self.requests.note(control, outcome, now);
     }
 
     /// What to answer a wish that was answered before.
     pub(crate) fn repeated(&self, control: &Control) -> Option<ControlOutcome> {
-        self.requests.repeated(control.request)
+        self.requests.repeated(control)
     }
 }
 

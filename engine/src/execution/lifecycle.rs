@@ -5,13 +5,14 @@ use std::time::Duration;
 use afu9_schemas::artifact::MAX_INLINE_BYTES;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
-    ChildEnded, ExecutionEnded, ExecutionStarted, HistoryKind, Input, InputKind, Start,
-    StatusChanged,
+    ChildEnded, Control, ControlAction, ControlOutcome, ExecutionEnded, ExecutionStarted,
+    HistoryKind, Input, InputKind, Start, StatusChanged,
 };
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use afu9_schemas::{ExecutionId, Partition, Timestamp};
+use afu9_schemas::{ExecutionId, Partition, RequestId, Timestamp};
 use serde_json::Value;
 
+use super::control::answer;
 use super::outbox::small_enough;
 use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState};
 use crate::requests::Requests;
@@ -142,9 +143,39 @@ impl Execution {
             key: self.key.clone(),
             parent: self.parent,
             rerun_of: self.rerun.as_ref().map(|rerun| rerun.of),
+            rerun_reason: self.rerun.as_ref().and_then(|rerun| rerun.reason.clone()),
+            lane: self.lane,
+            priority: self.priority,
             status: self.status,
         };
         self.record(HistoryKind::ExecutionStarted(Box::new(started)), cx);
+        self.audit_rerun(cx);
+    }
+
+    /// Somebody wished that an execution be repeated: that it is so is on record with its start.
+    fn audit_rerun(&self, cx: &mut Cx<'_>) {
+        let Some(rerun) = &self.rerun else { return };
+        let control = Control {
+            // There is one start of this execution, however often it is told.
+            request: RequestId::from_uuid(self.id.as_uuid()),
+            by: self.trigger.by.clone(),
+            scopes: rerun.scopes.clone(),
+            reason: rerun.reason.clone(),
+            reply_to: None,
+            content: None,
+            action: ControlAction::Rerun {
+                execution: self.id,
+                from_step: rerun.from_step.clone(),
+                version: self.workflow.version,
+            },
+        };
+        answer(
+            Some(rerun.of),
+            &control,
+            ControlOutcome::Applied,
+            cx.now,
+            cx.out,
+        );
     }
 
     /// It has to wait for its key.

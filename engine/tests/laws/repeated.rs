@@ -20,6 +20,9 @@ fn repeat(rig: &mut Rig, name: &str, kept: &[&str]) -> ExecutionId {
         start.rerun = Some(Box::new(Rerun {
             of: inputs::drawn(900),
             kept: kept.collect(),
+            from_step: None,
+            reason: None,
+            scopes: Vec::new(),
         }));
     }
     let id = inputs::drawn(901);

@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use afu9_schemas::Timestamp;
 use afu9_schemas::artifact::json_size;
 use afu9_schemas::message::{Control, ControlAction};
 use afu9_schemas::view::ExecutionStatus;
@@ -17,11 +16,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use http::HeaderMap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::{Allowed, Operate};
-use super::{body, idempotency, list_executions, malformed, wish};
+use super::{body, idempotency, instant, list_executions, malformed, wish};
 use crate::app::App;
 use crate::bulk::{MAX_EXECUTIONS, One, Selected, Selection};
 use crate::control::Carried;
@@ -78,7 +77,7 @@ struct Wanted {
     started_before: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Signal {
     name: String,
@@ -94,6 +93,7 @@ pub(super) async fn bulk(
 ) -> Result<Json<Value>, Problem> {
     let request: Request = body::json(&app, &headers, body).await?;
     let reason = wish::reason(request.reason)?;
+    let content = json!(request.signal);
     let action = request.action.wish(request.signal)?;
     let selection = selection(request.action, request.filter, request.limit)?;
     let selected = Box::pin(app.select(&selection)).await;
@@ -111,12 +111,14 @@ pub(super) async fn bulk(
     let mut wishes = Vec::with_capacity(selected.ids.len());
     for id in &selected.ids {
         let path = format!("/api/executions/bulk/{}/{id}", action.as_str());
+        let (name, content) = idempotency::request(&caller.name, &path, &headers, &content)?;
         let control = Control {
-            request: idempotency::request(&caller.name, &path, &headers)?,
+            request: name,
             by: caller.name.clone(),
             scopes: caller.scopes(),
             reason: reason.clone(),
             reply_to: None,
+            content,
             action: action.clone(),
         };
         wishes.push((*id, control));
@@ -203,19 +205,13 @@ fn selection(action: Action, wanted: Wanted, limit: Option<usize>) -> Result<Sel
             "`limit` must be a number from 1 to {MAX_EXECUTIONS}"
         )));
     }
-    let instant = |name: &str, text: Option<String>| match text {
-        None => Ok(None),
-        Some(text) => Timestamp::parse(&text)
-            .map(Some)
-            .ok_or_else(|| malformed(format!("`{name}` must be an instant of RFC 3339"))),
-    };
     Ok(Selection {
         statuses,
         workflow,
         key,
         triggered_by,
-        started_after: instant("startedAfter", started_after)?,
-        started_before: instant("startedBefore", started_before)?,
+        started_after: instant("startedAfter", started_after.as_deref())?,
+        started_before: instant("startedBefore", started_before.as_deref())?,
         limit,
     })
 }

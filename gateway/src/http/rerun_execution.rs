@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use afu9_engine::Workflow;
 use afu9_engine::workflow::NodeAction;
+use afu9_schemas::ExecutionId;
 use afu9_schemas::definition;
-use afu9_schemas::message::{Rerun, Start, Trigger, TriggerKind};
+use afu9_schemas::message::{Repository, Rerun, Start, Trigger, TriggerKind};
 use afu9_schemas::view::ExecutionView;
-use afu9_schemas::{ExecutionId, Lane};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -72,10 +72,11 @@ pub(super) async fn rerun(
         let name = format!("rerun:{}:{of}:{key}", caller.name);
         (name, content_of(of, &request))
     });
-    let (start, kept_steps) = Box::pin(prepared(&app, &caller, &headers, view, request)).await?;
+    let (start, kept_steps) =
+        Box::pin(prepared(&app, &caller, &headers, view, request, reason)).await?;
     let mut accepted = Box::pin(start::submit(&app, submission, start)).await?;
     let execution = accepted.execution;
-    tracing::info!(%execution, %of, by = caller.name, reason, "execution repeated");
+    tracing::info!(%execution, %of, by = caller.name, "execution repeated");
     accepted.more.insert("rerunOf".to_owned(), json!(of));
     accepted.more.insert("kept".to_owned(), json!(kept_steps));
     Ok(accepted.into_response())
@@ -113,6 +114,7 @@ async fn prepared(
     headers: &HeaderMap,
     view: Box<ExecutionView>,
     request: Request,
+    reason: Option<String>,
 ) -> Result<(Start, Vec<String>), Problem> {
     let name = &view.summary.workflow;
     // Who disabled a workflow wants no execution of any version.
@@ -130,10 +132,9 @@ async fn prepared(
         }
     };
     let names = kept.iter().map(|step| step.name.clone()).collect();
-    let repository = match (&request.repository, &view.repository) {
-        (Some(given), _) => Some(start::repository(given)?),
-        (None, Some(before)) => Some(start::repository(&json!(before))?),
-        (None, None) => None,
+    let repository = match &request.repository {
+        Some(given) => Some(start::repository(given)?),
+        None => repository(&view),
     };
     let mut start = Start {
         workflow: known.record.workflow.clone(),
@@ -146,18 +147,31 @@ async fn prepared(
             depth: 0,
             initiator: None,
         },
-        lane: Lane::Bulk,
+        lane: view.lane,
         traceparent: traceparent::of(headers),
         key: None,
-        priority: 0,
+        priority: view.priority,
         parent: None,
         rerun: Some(Box::new(Rerun {
             of: view.summary.id,
             kept,
+            from_step: request.from_step,
+            reason,
+            scopes: caller.scopes(),
         })),
     };
     start::prepare(workflow, &mut start)?;
     Ok((start, names))
+}
+
+/// The repository of the earlier execution, as its trigger knew it.
+fn repository(view: &ExecutionView) -> Option<Repository> {
+    let (owner, name) = view.repository.as_deref()?.split_once('/')?;
+    Some(Repository {
+        owner: owner.to_owned(),
+        name: name.to_owned(),
+        default_branch: view.default_branch.clone(),
+    })
 }
 
 /// The steps of `workflow` in which people decide: approvals, and steps that run a workflow which has
@@ -235,10 +249,7 @@ fn cannot_keep(error: &CannotKeep) -> Problem {
 
 /// What a request says: the same key with another content is a mistake.
 fn content_of(of: ExecutionId, request: &Request) -> String {
-    let version = request.version.map(|version| match version {
-        Wanted::Latest => json!("latest"),
-        Wanted::Number(number) => json!(number),
-    });
+    let version = request.version.map(Wanted::content);
     definition::hash(&json!({
         "of": of,
         "input": request.input.as_ref().map(|input| json!([input])),

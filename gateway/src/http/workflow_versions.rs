@@ -43,6 +43,14 @@ impl Wanted {
             _ => text.parse().ok().filter(|n| *n > 0).map(Self::Number),
         }
     }
+
+    /// As a part of what a caller sent, whichever way.
+    pub(super) fn content(self) -> Value {
+        match self {
+            Self::Latest => json!("latest"),
+            Self::Number(number) => json!(number),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Wanted {

@@ -70,6 +70,10 @@ pub(crate) fn view(id: ExecutionId, began: i64) -> ExecutionView {
         key: None,
         parent: None,
         rerun_of: None,
+        default_branch: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         signals: 0,
         truncated: false,
     }
@@ -140,6 +144,9 @@ async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatu
         key: Some("echo:k".to_owned()),
         parent: None,
         rerun_of: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         status: ExecutionStatus::Running,
     };
     publish(
@@ -401,6 +408,7 @@ async fn history_of_more(world: &World, gateway: &Running, done: ExecutionId) {
             scopes: vec!["operate".to_owned()],
             reason: None,
             reply_to: None,
+            content: None,
             action: ControlAction::Pause,
         },
         outcome: ControlOutcome::Applied,

@@ -82,6 +82,16 @@ fn details(action: &ControlAction) -> Option<Value> {
             "decision": decision,
         })),
         ControlAction::Move { to } => Some(json!({ "to": to })),
+        ControlAction::Rerun {
+            execution,
+            from_step,
+            version,
+        } => Some(json!({
+            "executionId": execution,
+            "fromStep": from_step,
+            "version": version,
+        })),
+        ControlAction::Apply { to } => Some(json!({ "to": to })),
         ControlAction::Hold(scope) | ControlAction::Release(scope) => {
             Some(json!({ "scope": scope }))
         }

@@ -1,11 +1,11 @@
 //! Executions that are steered by hand, run others, have steps of many items, or are undone.
 
 use afu9_history::{Cursor, ExecutionFilter, ItemFilter, Relation, Store};
-use afu9_schemas::ExecutionId;
 use afu9_schemas::message::{HistoryEvent, HistoryKind, Parent};
 use afu9_schemas::view::{
     ExecutionStatus, ExecutionView, ItemsView, PauseView, StepAction, StepRole, StepStatus,
 };
+use afu9_schemas::{ExecutionId, Lane};
 use serde_json::json;
 
 use crate::stories::{NOON, Story, after, batch, workflow};
@@ -259,6 +259,14 @@ async fn executions_are_found_by_what_they_have_to_do_with_each_other() {
     assert_eq!((view.parent, view.rerun_of), (of_item.parent, None));
     let view = show(store, rerun.execution).await;
     assert_eq!((view.parent, view.rerun_of), (None, Some(parent.execution)));
+    assert_eq!(view.rerun_reason.as_deref(), Some("once more"));
+    assert_eq!((view.lane, view.priority), (Lane::Interactive, -3));
+    let branch = format!("branch-{}", rerun.start.as_micros());
+    assert_eq!(
+        view.default_branch,
+        Some(branch),
+        "as this one's trigger knew it"
+    );
 
     let key = Relation::Key("build/shop".to_owned());
     let children = [&of_item, &second, &first].map(|story| story.execution);

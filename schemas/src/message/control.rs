@@ -24,6 +24,10 @@ pub struct Control {
     /// The subject on which somebody waits to hear what came of it.
     #[serde(default)]
     pub reply_to: Option<String>,
+    /// Tells what was sent with the request's key: the same request with another content is a mistake
+    /// of whoever sent it. None where no key was sent.
+    #[serde(default)]
+    pub content: Option<u64>,
     /// What is to be changed.
     pub action: ControlAction,
 }
@@ -71,6 +75,22 @@ pub enum ControlAction {
     Hold(HoldScope),
     /// Go on with a scope.
     Release(HoldScope),
+    /// Start the execution again as a new one. No input: it is a [`Start`](crate::message::Start), which
+    /// puts this on record.
+    Rerun {
+        /// The new execution.
+        execution: ExecutionId,
+        /// The step it begins at; none where it is repeated whole.
+        #[serde(default)]
+        from_step: Option<String>,
+        /// The version it runs.
+        version: u32,
+    },
+    /// Store a version of a workflow. No input: the gateway puts it on record when it has stored it.
+    Apply {
+        /// The version.
+        to: WorkflowRef,
+    },
 }
 
 impl ControlAction {
@@ -93,6 +113,8 @@ impl ControlAction {
             Self::Move { .. } => "move",
             Self::Hold(_) => "hold",
             Self::Release(_) => "release",
+            Self::Rerun { .. } => "rerun",
+            Self::Apply { .. } => "apply",
         }
     }
 }
@@ -127,6 +149,15 @@ pub enum ControlOutcome {
 }
 
 impl ControlOutcome {
+    /// Its name in the API and in Postgres.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// A refusal.
     pub fn refused(code: &str, message: impl Into<String>) -> Self {
         Self::Refused {
@@ -139,7 +170,7 @@ impl ControlOutcome {
 /// A wish and what came of it: a line of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ControlRecord {
-    /// The execution it was about; none where it was about a scope.
+    /// The execution it was about; none where it was about a scope or a workflow.
     #[serde(default)]
     pub execution: Option<ExecutionId>,
     /// The wish, without the subject of its reply.
