@@ -263,8 +263,11 @@ async fn gateway(settings: Settings, dev: bool, output: Output) -> anyhow::Resul
 /// `name:scope+scope:sha256 of the token in hex`.
 fn token(text: &str) -> anyhow::Result<TokenConfig> {
     let shape = "gateway.tokens: an entry must be `name:scope+scope:sha256-in-hex`";
-    let mut parts = text.splitn(3, ':');
-    let (Some(name), Some(scopes), Some(hash)) = (parts.next(), parts.next(), parts.next()) else {
+    // Scopes may hold a colon, names and hashes may not.
+    let parts = text
+        .split_once(':')
+        .and_then(|(name, rest)| Some((name, rest.rsplit_once(':')?)));
+    let Some((name, (scopes, hash))) = parts else {
         bail!(shape);
     };
     let scopes = scopes
