@@ -73,7 +73,7 @@ fn step(step: &StepView) -> Value {
     shown["index"] = json!(step.index);
     shown["role"] = json!(step.role.as_str());
     shown["action"] = json!(step.action.as_str());
-    shown["items"] = json!(step.items.map(items));
+    shown["items"] = json!(step.items.map(counts_json));
     shown["decisions"] = step.decisions.iter().map(decision).collect();
     shown["message"] = json!(step.message);
     shown
@@ -116,7 +116,8 @@ fn attempt(attempt: &AttemptRecord) -> Value {
     })
 }
 
-fn items(items: ItemsView) -> Value {
+/// The items of a step in numbers.
+pub(crate) fn counts_json(items: ItemsView) -> Value {
     json!({
         "total": items.total,
         "completed": items.completed,
