@@ -52,11 +52,7 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Hold(hold) => command::hold::hold(hold, &settings()?, output).await,
         Command::Release(hold) => command::hold::release(hold, &settings()?, output).await,
         Command::Holds => command::hold::list(&settings()?, output).await,
-        Command::Audit {
-            execution,
-            action,
-            limit,
-        } => command::audit::run(execution, action, limit, &settings()?, output).await,
+        Command::Audit(audit) => command::audit::run(audit, &settings()?, output).await,
         Command::Run(run) => command::run::run(run, &settings()?, output).await,
         Command::Doctor => command::doctor::run(settings(), output).await,
         Command::Dev => role::run(&[role::Role::All], settings()?, None, output).await,

@@ -24,10 +24,8 @@ use super::workflow_versions::Wanted;
 use super::{body, computed, idempotency, show_execution, start, wish, workflow_versions};
 use crate::app::App;
 use crate::definitions::Known;
-use crate::executions::Source;
 use crate::problem::{Kind, Problem};
 use crate::rerun::{CannotKeep, kept};
-use crate::stored::StoredError;
 use crate::traceparent;
 
 /// Workflows looked at to learn whether a step asks people; one that runs more is taken to ask.
@@ -96,15 +94,7 @@ async fn ended(app: &App, id: &str) -> Result<Box<ExecutionView>, Problem> {
         .coded("execution.not_ended")
         .with("executionStatus", json!(status.as_str())));
     }
-    if source != Source::Live || !view.truncated {
-        return Ok(view);
-    }
-    match app.stored.show(view.summary.id).await {
-        // Written a moment after the owner knew it; an end that is not written yet is not all.
-        Ok(Some(stored)) if stored.summary.status.is_terminal() => Ok(Box::new(stored)),
-        Ok(_) | Err(StoredError::Away(_)) => Ok(view),
-        Err(error @ StoredError::Unusable(_)) => Err(Problem::internal(&error)),
-    }
+    show_execution::whole(app, view, source).await
 }
 
 /// The start, and the names of the steps it takes over.
