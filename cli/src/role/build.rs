@@ -314,3 +314,27 @@ pub(crate) fn github(settings: &GithubSettings) -> anyhow::Result<Github> {
         auth,
     })?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_may_hold_named_scopes() {
+        let hash = "ab".repeat(32);
+        let read = |text: &str| token(&format!("{text}:{hash}")).map(|token| token.scopes);
+        let named = Scope::ApproveNamed("approve:deploy".to_owned());
+        let scopes = read("ann:read+approve:deploy+approve").expect("valid");
+        assert_eq!(scopes, [Scope::Read, named, Scope::Approve]);
+        for bad in [
+            "ann:deploy",
+            "ann:approve:",
+            "ann:approve:a:b",
+            "ann",
+            "ann:",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(token("ann:read:abc").is_err(), "no hash");
+    }
+}

@@ -1,5 +1,5 @@
 //! Control: what people and programs want changed about executions. Each is an input like any other,
-//! so that it is durable before it is answered, and takes effect once however often it is sent.
+//! so that it is durable before it is answered, and takes effect once though it is sent again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
