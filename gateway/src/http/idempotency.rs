@@ -35,8 +35,8 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 /// Identifies the wish `caller` expresses at `path`, and its content: the same key means the same wish
-/// as long as it is remembered (an execution remembers its last 64 wishes, a partition its last 256
-/// about holds), and with another content it is refused. Without a key each wish is another one.
+/// as long as it is remembered (by the execution, or the partition for holds: the last 64, and those of
+/// the last minutes), and with another content it is refused. Without a key each wish is another one.
 ///
 /// `content` is what the caller sent, not what came of it: `latest` is the same wish tomorrow. A reason
 /// is no part of it.
