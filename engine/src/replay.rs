@@ -688,7 +688,8 @@ mod tests {
             "name: w\nsteps: [{ name: a, tool: test.noop }]\nconfig: { continueOnError: true }\n";
         assert_eq!(replay(&compiled(source), &record), []);
 
-        let signal = "name: w\nsteps:\n  - { name: a, waitFor: { signal: go, onTimeout: continue }, timeoutMs: 1000 }\n";
+        let signal = "name: w\nsteps:\n\
+                      \x20 - { name: a, waitFor: { signal: go, onTimeout: continue }, timeoutMs: 1000 }\n";
         assert_eq!(
             replay(
                 &compiled(signal),

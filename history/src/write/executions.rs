@@ -63,7 +63,8 @@ INSERT INTO workflow_executions AS e (
     id, started_at, workflow_id, workflow_name, repository_id, input, triggered_by, trigger_kind,
     trigger_delivery, traceparent, concurrency_key, parent_execution_id, parent_step_index,
     parent_item_index, parent_attempt, parent_waits, parent_depth, rerun_of, rerun_reason,
-    default_branch, lane, priority, version_event, workflow_version, definition_hash, pause_event, pause_metadata, event_number, status, output,
+    default_branch, lane, priority, version_event, workflow_version, definition_hash, pause_event,
+    pause_metadata, event_number, status, output,
     completed_at, error, error_detail, steps_completed, steps_failed, steps_skipped,
     steps_compensated, stale_results
 )
@@ -86,7 +87,8 @@ FROM unnest(
     id, started_at, workflow_id, workflow_name, repository_id, input, triggered_by, trigger_kind,
     trigger_delivery, traceparent, concurrency_key, parent_execution_id, parent_step_index,
     parent_item_index, parent_attempt, parent_waits, parent_depth, rerun_of, rerun_reason,
-    default_branch, lane, priority, version_event, workflow_version, definition_hash, pause_event, pause_metadata, event_number, status, output,
+    default_branch, lane, priority, version_event, workflow_version, definition_hash, pause_event,
+    pause_metadata, event_number, status, output,
     completed_at, error, error_detail, steps_completed, steps_failed, steps_skipped,
     steps_compensated, stale_results
 )
