@@ -65,20 +65,7 @@ pub(crate) enum Command {
     /// What is held, by whom and why.
     Holds,
     /// Who changed what, newest first.
-    Audit {
-        /// Only about this execution.
-        #[arg(long, value_name = "ID")]
-        execution: Option<String>,
-        /// Only this action.
-        #[arg(long)]
-        action: Option<String>,
-        /// How many.
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        /// The next page: what the page before ended with.
-        #[arg(long, value_name = "CURSOR")]
-        after: Option<String>,
-    },
+    Audit(Audit),
     /// Check the configuration and everything it points to.
     Doctor,
     /// Print shell completions.
@@ -156,7 +143,7 @@ pub(crate) enum Workflows {
         execution: Option<String>,
         /// How many executions, the newest first.
         #[arg(long, default_value_t = 20)]
-        limit: u32,
+        limit: usize,
     },
 }
 
@@ -237,6 +224,36 @@ pub(crate) struct SwitchSchedule {
     pub(crate) reason: Option<String>,
     #[command(flatten)]
     pub(crate) key: Key,
+}
+
+/// Which entries of the audit log.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Only about this execution.
+    #[arg(long, value_name = "ID")]
+    pub(crate) execution: Option<String>,
+    /// Only this action: cancel, pause, resume, retry, rerun, signal, approve, reject, move, hold,
+    /// release or apply.
+    #[arg(long)]
+    pub(crate) action: Option<String>,
+    /// Only what this token did.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) by: Option<String>,
+    /// Only what came to this: applied, unchanged or refused.
+    #[arg(long)]
+    pub(crate) outcome: Option<String>,
+    /// Not before this instant (RFC 3339).
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) from: Option<String>,
+    /// Before this instant (RFC 3339).
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) to: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// The next page: what the page before ended with.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<String>,
 }
 
 /// What is held. Exactly one of them.

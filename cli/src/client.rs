@@ -14,6 +14,9 @@ use crate::settings::ApiSettings;
 /// A request takes milliseconds; the longest wait is a gateway that waits for a partition to move.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest page of any list of the gateway's.
+const MAX_PAGE: usize = 200;
+
 /// The gateway refused a request, with its reasons.
 #[derive(Debug, Error)]
 #[error("{title}{}{}", detail.as_ref().map(|d| format!(": {d}")).unwrap_or_default(),
@@ -77,6 +80,39 @@ impl Client {
     ) -> anyhow::Result<Value> {
         self.send(self.request(Method::GET, path).query(query))
             .await
+    }
+
+    /// Pages of a list until `limit` of its entries are there: `list` names them, `next` what the
+    /// answer says of the next page, `after` the parameter that asks for it.
+    pub(crate) async fn pages(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        (list, next, after): (&str, &str, &str),
+        limit: usize,
+        from: Option<String>,
+    ) -> anyhow::Result<(Vec<Value>, Value)> {
+        let mut found = Vec::new();
+        let mut place = from.map_or(Value::Null, Value::String);
+        while found.len() < limit {
+            let mut query = query.to_vec();
+            let page = (limit - found.len()).min(MAX_PAGE);
+            query.push(("limit", page.to_string()));
+            match &place {
+                Value::Null => {}
+                Value::String(text) => query.push((after, text.clone())),
+                other => query.push((after, other.to_string())),
+            }
+            let mut answer = self.get_with(path, &query).await?;
+            if let Value::Array(entries) = answer[list].take() {
+                found.extend(entries);
+            }
+            place = answer[next].take();
+            if place.is_null() {
+                break;
+            }
+        }
+        Ok((found, place))
     }
 
     /// Changes something. Under the same key, a second time changes nothing.

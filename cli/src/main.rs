@@ -55,12 +55,7 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Schedules(schedules) => {
             command::schedules::run(schedules, &settings()?, output).await
         }
-        Command::Audit {
-            execution,
-            action,
-            limit,
-            after,
-        } => command::audit::run(execution, action, limit, after, &settings()?, output).await,
+        Command::Audit(audit) => command::audit::run(audit, &settings()?, output).await,
         Command::Run(run) => command::run::run(run, &settings()?, output).await,
         Command::Doctor => command::doctor::run(settings(), output).await,
         Command::Dev => role::run(&[role::Role::All], settings()?, None, output).await,

@@ -474,6 +474,9 @@ impl Execution {
         let runs = self.steps.iter().filter_map(|state| state.run.as_deref());
         let steps: usize = runs.map(Run::bytes).sum();
         let signals = self.signals.iter().map(|signal| weight(&signal.payload));
-        steps + signals.sum::<usize>()
+        // Until its turn comes, what is to be taken over is with what it is taken from.
+        let kept = self.rerun.iter().flat_map(|rerun| &rerun.kept);
+        let kept = kept.filter_map(|kept| kept.output.as_ref()).map(weight);
+        steps + signals.sum::<usize>() + kept.sum::<usize>()
     }
 }

@@ -1,12 +1,14 @@
 //! What a recorded execution would have done under another definition.
 //!
 //! The engine runs the execution again, and the record plays the world: each job is answered as the
-//! step of the same name was, each approval decided as it was, each wait ended at once. Nothing is
-//! called, nothing is waited for. What comes out differently is reported.
+//! step of the same name was, each approval decided as it was, each wait ended as it did. Nothing is
+//! called, nothing is waited for: where time passed then, the clock is set on. What comes out
+//! differently is reported.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use afu9_schemas::artifact::OmittedItems;
 use afu9_schemas::definition::Decision;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
@@ -27,10 +29,16 @@ const MAX_TURNS: usize = 1_000_000;
 /// What is known of an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
+    /// Its id.
+    pub id: ExecutionId,
+    /// When it was submitted.
+    pub started_at: Timestamp,
     /// How it was submitted.
     pub start: Start,
     /// How it ended.
     pub status: ExecutionStatus,
+    /// Why it failed.
+    pub error: Option<StepError>,
     /// Its output.
     pub output: Option<Value>,
     /// Its steps.
@@ -98,7 +106,7 @@ pub fn replay(workflow: &Arc<Workflow>, record: &Record) -> Vec<Difference> {
     let mut replay = Replay::new(workflow, record);
     replay.run();
     let mut differences = replay.differences;
-    if let Some(view) = replay.state.show(replay.id) {
+    if let Some(view) = replay.state.show(record.id) {
         compare(workflow, record, &view, &mut differences);
     }
     differences.sort();
@@ -107,7 +115,6 @@ pub fn replay(workflow: &Arc<Workflow>, record: &Record) -> Vec<Difference> {
 }
 
 struct Replay<'a> {
-    id: ExecutionId,
     workflow: &'a Arc<Workflow>,
     record: &'a Record,
     by_place: HashMap<(&'a str, Option<u32>), &'a RecordedStep>,
@@ -115,6 +122,10 @@ struct Replay<'a> {
     definitions: Definitions,
     sequence: u64,
     now: Timestamp,
+    /// Steps that were told what they waited for: should they wait still, they want something else.
+    told: BTreeSet<String>,
+    /// Its time has passed, as it did then.
+    out_of_time: bool,
     differences: Vec<Difference>,
 }
 
@@ -123,7 +134,6 @@ impl<'a> Replay<'a> {
         let mut definitions = Definitions::default();
         definitions.insert(record.start.workflow.hash, Arc::clone(workflow));
         Self {
-            id: ExecutionId::derived("replay"),
             workflow,
             record,
             by_place: record
@@ -134,7 +144,9 @@ impl<'a> Replay<'a> {
             state: PartitionState::new(Partition::new(0)),
             definitions,
             sequence: 0,
-            now: Timestamp::from_micros(1),
+            now: record.started_at,
+            told: BTreeSet::new(),
+            out_of_time: false,
             differences: Vec::new(),
         }
     }
@@ -143,7 +155,6 @@ impl<'a> Replay<'a> {
         let start = Start {
             // It contends with nobody here.
             key: None,
-            rerun: None,
             parent: None,
             ..self.record.start.clone()
         };
@@ -171,7 +182,7 @@ impl<'a> Replay<'a> {
         let inputs = kinds
             .into_iter()
             .map(|kind| Input {
-                execution: self.id,
+                execution: self.record.id,
                 kind,
             })
             .collect();
@@ -192,7 +203,7 @@ impl<'a> Replay<'a> {
             matches!(
                 found.status,
                 StepStatus::Completed | StepStatus::Compensated | StepStatus::Failed
-            )
+            ) && found.output.as_ref().is_none_or(is_whole)
         });
         if known.is_none() {
             self.differences.push(Difference {
@@ -203,9 +214,23 @@ impl<'a> Replay<'a> {
         known
     }
 
+    /// Items begin in another order than then, because each is answered at once. One that did not
+    /// begin then, because another one had failed, fails like the step.
+    fn answering(&mut self, step: &str, item: Option<u32>) -> Option<&'a RecordedStep> {
+        let whole = self.by_place.get(&(step, None)).copied();
+        let begun = item.is_none() || self.by_place.contains_key(&(step, item));
+        match whole.filter(|whole| !begun && whole.status == StepStatus::Failed) {
+            Some(failed) => Some(failed),
+            None => self.recorded(step, item),
+        }
+    }
+
     /// What the worker said then.
     fn answer(&mut self, job: &Job) -> Option<InputKind> {
-        let recorded = self.recorded(&job.step_name, job.id.item)?;
+        let recorded = self.answering(&job.step_name, job.id.item)?;
+        if is_cut_short(recorded) {
+            return None;
+        }
         if let Some(before) = &recorded.input
             && *before != job.params
         {
@@ -231,13 +256,13 @@ impl<'a> Replay<'a> {
     /// The execution a step ran, as it ended then.
     fn run_child(&mut self, wanted: &ResolveChild) -> Vec<InputKind> {
         let name = self.workflow.nodes[wanted.step as usize].name.clone();
-        let Some(recorded) = self.recorded(&name, wanted.item) else {
+        let Some(recorded) = self.answering(&name, wanted.item) else {
             return Vec::new();
         };
         let child = ExecutionId::derived(&format!("{name}.{:?}", wanted.item));
         let mut start = self.record.start.clone();
         start.parent = Some(afu9_schemas::message::Parent {
-            execution: self.id,
+            execution: self.record.id,
             step: wanted.step,
             item: wanted.item,
             attempt: wanted.attempt,
@@ -253,6 +278,9 @@ impl<'a> Replay<'a> {
                 start,
             })),
         }));
+        if is_cut_short(recorded) {
+            return vec![started];
+        }
         let failed = recorded.status == StepStatus::Failed;
         let ended = InputKind::ChildEnded(Box::new(ChildEnded {
             step: wanted.step,
@@ -272,86 +300,114 @@ impl<'a> Replay<'a> {
 
     /// What else the execution waits for: people, signals, instants.
     fn nudge(&mut self) -> Vec<InputKind> {
-        let Some(explained) = self.state.explain(self.id) else {
+        let Some(explained) = self.state.explain(self.record.id) else {
             return Vec::new();
         };
+        // The earliest of the instants that came then.
+        let mut due: Option<Timestamp> = None;
         for view in explained.causes {
             let Some(step) = view.step else { continue };
-            let given = match view.cause {
-                Cause::Approval { .. } => self.decide(&step),
-                Cause::Signal { name, .. } => self.tell(&step, name),
-                _ => None,
+            let until = match view.cause {
+                Cause::Approval { until, .. } => match self.decide(&step, until) {
+                    Given::Input(input) => return vec![*input],
+                    Given::Time(until) => until,
+                    Given::Nothing => continue,
+                },
+                Cause::Signal { name, until } => match self.tell(&step, name, until) {
+                    Given::Input(input) => return vec![*input],
+                    Given::Time(until) => until,
+                    Given::Nothing => continue,
+                },
+                Cause::Timer { until } if !self.is_cut_short(&step) => until,
+                Cause::Retry { at, .. } => at,
+                _ => continue,
             };
-            if given.is_some() {
-                return given.into_iter().collect();
-            }
+            due = Some(due.map_or(until, |due| due.min(until)));
         }
-        // Deadlines do not pass in a replay; sleeps and pauses between attempts do.
-        let timers = self.state.explain(self.id).is_some_and(|explained| {
-            let waits = |view: &afu9_schemas::view::CauseView| {
-                matches!(view.cause, Cause::Timer { .. } | Cause::Retry { .. })
-            };
-            explained.causes.iter().any(waits)
-        });
-        let due = self.state.next_wake().filter(|_| timers);
-        due.map(|due| {
-            self.now = self.now.max(due);
-            let taken = self.state.take_due(due, 1);
-            taken
-                .into_iter()
-                .map(|(_, due)| InputKind::Wake { due })
-                .collect()
-        })
-        .unwrap_or_default()
+        if due.is_none() && !self.out_of_time && is_out_of_time(self.record.error.as_ref()) {
+            self.out_of_time = true;
+            // Its time began after this record does; nothing but its end comes so late.
+            due = Some(self.now.plus(self.workflow.definition.config.timeout));
+        }
+        let Some(due) = due else {
+            return Vec::new();
+        };
+        self.now = self.now.max(due);
+        vec![InputKind::Wake { due }]
     }
 
-    fn decide(&mut self, step: &str) -> Option<InputKind> {
-        let recorded = self.by_place.get(&(step, None)).copied();
-        let node = self.workflow.step(step)?;
-        let NodeAction::Approval { rule, .. } = &self.workflow.nodes[node as usize].action else {
-            return None;
+    /// Whether the step was in progress when the time of the execution had passed.
+    fn is_cut_short(&self, step: &str) -> bool {
+        let recorded = self.by_place.get(&(step, None));
+        recorded.is_some_and(|recorded| is_cut_short(recorded))
+    }
+
+    fn decide(&mut self, step: &str, until: Option<Timestamp>) -> Given {
+        let Some(recorded) = self.recorded(step, None) else {
+            return Given::Nothing;
         };
-        let decided = self.state.show(self.id)?.steps;
-        let decided = decided
+        let code = recorded.error.as_ref().map(|error| error.code.as_str());
+        let output = recorded.output.as_ref();
+        let expired = output.is_some_and(|output| output["expired"] == true);
+        if expired || code == Some("approval.expired") {
+            return until.map_or(Given::Nothing, Given::Time);
+        }
+        let decision = match code {
+            None => Decision::Approve,
+            Some("approval.rejected") => Decision::Reject,
+            Some(_) => return Given::Nothing,
+        };
+        let node = self.workflow.step(step);
+        let action = node.map(|node| &self.workflow.nodes[node as usize].action);
+        let Some(NodeAction::Approval { rule, .. }) = action else {
+            return Given::Nothing;
+        };
+        let shown = self.state.show(self.record.id);
+        let decided = shown
             .into_iter()
-            .find(|view| view.name == step)?
-            .decisions;
-        let by = rule
-            .approvers
-            .iter()
-            .cloned()
-            .chain((0..).map(|n| format!("replay {n}")))
-            .find(|by| {
-                let trigger = &self.record.start.trigger;
-                let started = *by == trigger.by || by == trigger.initiator();
-                decided.iter().all(|view| view.by != *by) && !started
-            })?;
-        let decision = match recorded.map(|recorded| recorded.status) {
-            Some(StepStatus::Completed | StepStatus::Compensated) => Decision::Approve,
-            Some(StepStatus::Failed) => Decision::Reject,
-            _ => {
-                self.recorded(step, None);
-                return None;
-            }
+            .flat_map(|view| view.steps)
+            .find(|view| view.name == step)
+            .map(|view| view.decisions)
+            .unwrap_or_default();
+        let anybody = (0..=decided.len()).map(|n| format!("replay {n}"));
+        let among = rule.approvers.iter().cloned();
+        let trigger = &self.record.start.trigger;
+        let starters = [trigger.initiator(), trigger.by.as_str()];
+        let by = among
+            .chain(anybody.filter(|_| rule.approvers.is_empty()))
+            .filter(|by| rule.self_approval || !starters.contains(&by.as_str()))
+            .find(|by| decided.iter().all(|view| view.by != *by));
+        let Some(by) = by else {
+            return Given::Nothing;
         };
-        Some(self.control(
+        let scopes = vec![rule.scope.clone()];
+        let step = step.to_owned();
+        Given::Input(Box::new(self.control(
             by,
-            vec![rule.scope.clone()],
-            ControlAction::Decide {
-                step: step.to_owned(),
-                decision,
-            },
-        ))
+            scopes,
+            ControlAction::Decide { step, decision },
+        )))
     }
 
-    fn tell(&mut self, step: &str, name: String) -> Option<InputKind> {
-        let recorded = self.recorded(step, None)?;
+    fn tell(&mut self, step: &str, name: String, until: Option<Timestamp>) -> Given {
+        let Some(recorded) = self.recorded(step, None) else {
+            return Given::Nothing;
+        };
+        let code = recorded.error.as_ref().map(|error| error.code.as_str());
         let payload = recorded.output.clone().unwrap_or_default();
-        if recorded.status == StepStatus::Failed {
-            return None;
+        let nothing_came = code.is_none() && payload.is_null() && until.is_some();
+        if nothing_came || code == Some("signal.timeout") {
+            return until.map_or(Given::Nothing, Given::Time);
+        }
+        if recorded.status == StepStatus::Failed || !self.told.insert(step.to_owned()) {
+            return Given::Nothing;
         }
         let action = ControlAction::Signal { name, payload };
-        Some(self.control("replay".to_owned(), Vec::new(), action))
+        Given::Input(Box::new(self.control(
+            "replay".to_owned(),
+            Vec::new(),
+            action,
+        )))
     }
 
     fn control(&mut self, by: String, scopes: Vec<String>, action: ControlAction) -> InputKind {
@@ -363,6 +419,7 @@ impl<'a> Replay<'a> {
             scopes,
             reason: None,
             reply_to: None,
+            content: None,
             action,
         }))
     }
@@ -377,13 +434,33 @@ fn outcome_of(recorded: &RecordedStep) -> Outcome {
         StepError::new(ErrorClass::Permanent, "step.failed", "the step failed then")
     });
     Outcome::Failed {
-        // Its attempts were made then; they need not be made again.
-        error: StepError {
-            class: ErrorClass::Permanent,
-            ..error
-        },
+        error,
         retry_after_ms: None,
     }
+}
+
+/// Whether an output is known, and not only its size.
+fn is_whole(output: &Value) -> bool {
+    OmittedItems::from_value(output).is_none()
+}
+
+fn is_out_of_time(error: Option<&StepError>) -> bool {
+    error.is_some_and(|error| error.code == "execution.timeout")
+}
+
+/// Whether it was in progress when the time of the execution had passed.
+fn is_cut_short(recorded: &RecordedStep) -> bool {
+    is_out_of_time(recorded.error.as_ref())
+}
+
+/// What is given to a step that waits.
+enum Given {
+    /// What it waits for.
+    Input(Box<InputKind>),
+    /// The end of its time.
+    Time(Timestamp),
+    /// Nothing: it waits on, and what comes of that is told.
+    Nothing,
 }
 
 fn compare(
@@ -465,6 +542,8 @@ mod tests {
 
     fn record() -> Record {
         Record {
+            id: ExecutionId::derived("recorded"),
+            started_at: Timestamp::from_micros(1_800_000_000_000_000),
             start: Start {
                 workflow: WorkflowRef {
                     id: WorkflowId::from_uuid(uuid::Uuid::from_u128(1)),
@@ -489,6 +568,7 @@ mod tests {
                 rerun: None,
             },
             status: ExecutionStatus::Completed,
+            error: None,
             output: Some(json!({ "a": { "value": 7 } })),
             steps: ["a", "b"]
                 .map(|name| RecordedStep {
@@ -532,5 +612,194 @@ mod tests {
             found.contains(&(Some("c".to_owned()), Differs::New)),
             "{found:?}"
         );
+    }
+
+    /// What is known of an execution of `source` that ran steps to these ends.
+    fn ended(
+        status: ExecutionStatus,
+        steps: &[(&str, Option<u32>, Result<Value, &str>)],
+    ) -> Record {
+        let failed = |code: &&str| StepError::new(ErrorClass::Timeout, *code, "then");
+        let steps = steps.iter().map(|(name, item, end)| RecordedStep {
+            name: (*name).to_owned(),
+            item: *item,
+            status: match end {
+                Ok(_) => StepStatus::Completed,
+                Err(_) => StepStatus::Failed,
+            },
+            input: None,
+            output: end.as_ref().ok().cloned(),
+            error: end.as_ref().err().map(failed),
+        });
+        Record {
+            status,
+            output: None,
+            steps: steps.collect(),
+            ..record()
+        }
+    }
+
+    fn compiled(source: &str) -> Arc<Workflow> {
+        let compiled = crate::workflow::compile(source, ReadOptions::default());
+        Arc::new(compiled.expect("valid").workflow)
+    }
+
+    fn timed_out(mut record: Record) -> Record {
+        let error = StepError::new(ErrorClass::Timeout, "execution.timeout", "then");
+        record.error = Some(error);
+        record
+    }
+
+    #[test]
+    fn the_time_that_passed_then_passes_again() {
+        use ExecutionStatus::{Completed, Failed};
+        let out_of_time = Err("execution.timeout");
+        let waits = "name: w\nconfig: { timeoutMs: 5000 }\nsteps:\n\
+                     \x20 - { name: a, waitFor: go }\n  - { name: b, tool: test.noop }\n";
+        let mut record = timed_out(ended(Failed, &[("a", None, out_of_time.clone())]));
+        record.steps.push(RecordedStep {
+            name: "b".to_owned(),
+            status: StepStatus::Skipped,
+            ..record.steps[0].clone()
+        });
+        assert_eq!(replay(&compiled(waits), &record), []);
+        for does in [
+            "tool: test.noop",
+            "sleep: 1h",
+            "approval: {}",
+            "workflow: other",
+            "tool: test.noop, forEach: [1, 2], maxParallel: 1",
+        ] {
+            let record = timed_out(ended(
+                Failed,
+                &[
+                    ("a", None, out_of_time.clone()),
+                    ("a", Some(0), out_of_time.clone()),
+                ],
+            ));
+            let source = waits
+                .replace("waitFor: go", does)
+                .replace("- { name: b, tool: test.noop }", "");
+            assert_eq!(replay(&compiled(&source), &record), [], "{does}");
+        }
+        // Also where the failed step alone would not have been the end of it.
+        let record = timed_out(ended(Failed, &[("a", None, out_of_time)]));
+        let source =
+            "name: w\nsteps: [{ name: a, tool: test.noop }]\nconfig: { continueOnError: true }\n";
+        assert_eq!(replay(&compiled(source), &record), []);
+
+        let signal = "name: w\nsteps:\n\
+                      \x20 - { name: a, waitFor: { signal: go, onTimeout: continue }, timeoutMs: 1000 }\n";
+        assert_eq!(
+            replay(
+                &compiled(signal),
+                &ended(Completed, &[("a", None, Ok(Value::Null))])
+            ),
+            []
+        );
+        let strict = signal.replace(", onTimeout: continue", "");
+        let record = ended(Failed, &[("a", None, Err("signal.timeout"))]);
+        assert_eq!(replay(&compiled(&strict), &record), []);
+        let ask =
+            "name: w\nsteps:\n  - { name: a, approval: { onExpiry: approve }, timeoutMs: 1000 }\n";
+        let expired = json!({ "approved": true, "expired": true, "decisions": [] });
+        assert_eq!(
+            replay(
+                &compiled(ask),
+                &ended(Completed, &[("a", None, Ok(expired))])
+            ),
+            []
+        );
+        let reject = ask.replace("onExpiry: approve", "");
+        let record = ended(Failed, &[("a", None, Err("approval.expired"))]);
+        assert_eq!(replay(&compiled(&reject), &record), []);
+    }
+
+    #[test]
+    fn a_signal_that_does_not_fit_any_more_leaves_the_step_waiting() {
+        let source = "name: w\nsteps:\n\
+                      \x20 - { name: a, waitFor: { signal: go, filter: \"${signal.ok}\" } }\n";
+        let record = ended(
+            ExecutionStatus::Completed,
+            &[("a", None, Ok(json!({ "ok": false })))],
+        );
+        let differences = replay(&compiled(source), &record);
+        assert!(
+            matches!(
+                &differences[..],
+                [Difference {
+                    step: None,
+                    what: Differs::Status { .. }
+                }]
+            ),
+            "{differences:?}"
+        );
+    }
+
+    #[test]
+    fn an_error_is_the_one_that_it_was() {
+        let source = "name: w\nsteps:\n\
+                      \x20 - { name: a, tool: test.noop, continueOnError: true }\n\
+                      \x20 - { name: b, tool: test.echo, params: { value: \"${steps.a.error.class}\" } }\n";
+        let mut record = ended(
+            ExecutionStatus::Completed,
+            &[
+                ("a", None, Err("step.timeout")),
+                ("b", None, Ok(json!({ "value": "timeout" }))),
+            ],
+        );
+        record.steps[1].input = Some(json!({ "value": "timeout" }));
+        assert_eq!(replay(&compiled(source), &record), []);
+    }
+
+    #[test]
+    fn items_that_never_began_are_no_difference_and_a_lost_list_is() {
+        let source = "name: w\nsteps:\n\
+                      \x20 - { name: a, tool: test.noop, forEach: [1, 2, 3, 4], maxParallel: 2 }\n";
+        let record = ended(
+            ExecutionStatus::Failed,
+            &[
+                ("a", None, Err("forEach.items_failed")),
+                ("a", Some(0), Ok(json!({}))),
+                ("a", Some(1), Ok(json!({}))),
+                ("a", Some(2), Err("test.fail")),
+            ],
+        );
+        assert_eq!(replay(&compiled(source), &record), []);
+        let list = OmittedItems {
+            count: 9,
+            bytes: 900_000,
+        }
+        .to_value();
+        let record = ended(ExecutionStatus::Completed, &[("a", None, Ok(list))]);
+        let source = "name: w\nsteps: [{ name: a, tool: test.noop }]\n";
+        let differences = replay(&compiled(source), &record);
+        assert!(
+            differences.iter().any(|found| found.what == Differs::New),
+            "{differences:?}"
+        );
+    }
+
+    #[test]
+    fn steps_that_were_taken_over_are_taken_over_again() {
+        use afu9_schemas::message::{KeptStep, Rerun};
+        let source = "name: w\nsteps:\n\
+                      \x20 - { name: a, tool: test.noop, compensate: { tool: test.noop } }\n\
+                      \x20 - { name: b, tool: test.noop, retry: { maxAttempts: 1 } }\n";
+        let mut record = ended(
+            ExecutionStatus::Failed,
+            &[("a", None, Ok(json!({}))), ("b", None, Err("test.fail"))],
+        );
+        record.start.rerun = Some(Box::new(Rerun {
+            of: ExecutionId::derived("earlier"),
+            kept: vec![KeptStep {
+                name: "a".to_owned(),
+                output: Some(json!({})),
+            }],
+            from_step: None,
+            reason: None,
+            scopes: Vec::new(),
+        }));
+        assert_eq!(replay(&compiled(source), &record), []);
     }
 }

@@ -1,9 +1,9 @@
-//! Which wishes have been answered, so that each is decided once however often it comes.
+//! Which wishes have been answered, so that each is decided once when it comes again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use afu9_schemas::message::ControlOutcome;
+use afu9_schemas::message::{Control, ControlOutcome};
 use afu9_schemas::{RequestId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -17,20 +17,41 @@ const ALWAYS_KEPT: usize = 64;
 /// Most wishes that are remembered: programs may send signals by the hundred.
 const MAX_KEPT: usize = 4096;
 
-/// Wishes that were answered, oldest first: when, and whether the answer was a refusal.
+/// Wishes that were answered, oldest first.
 ///
 /// Whatever came of a wish is remembered, not only that it took effect: one that was refused, or that
 /// asked for what was so already, must not take effect when it comes a second time, after things have
 /// changed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Requests(VecDeque<(RequestId, Timestamp, bool)>);
+pub struct Requests(VecDeque<Answered>);
+
+/// A wish that was answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Answered {
+    #[serde(rename = "r")]
+    request: RequestId,
+    #[serde(rename = "t")]
+    at: Timestamp,
+    /// Whether the answer was a refusal.
+    #[serde(rename = "n")]
+    refused: bool,
+    /// See [`Control::content`].
+    #[serde(rename = "c", default)]
+    content: Option<u64>,
+}
 
 impl Requests {
     /// What to answer a wish that was answered before.
-    pub(crate) fn repeated(&self, request: RequestId) -> Option<ControlOutcome> {
-        let known = |entry: &&(RequestId, Timestamp, bool)| entry.0 == request;
-        let (_, _, refused) = self.0.iter().rev().find(known)?;
-        Some(if *refused {
+    pub(crate) fn repeated(&self, control: &Control) -> Option<ControlOutcome> {
+        let mut known = self.0.iter().rev();
+        let before = known.find(|known| known.request == control.request)?;
+        if control.content != before.content {
+            return Some(ControlOutcome::refused(
+                "idempotency.conflict",
+                "this Idempotency-Key was used for a request with another content",
+            ));
+        }
+        Some(if before.refused {
             ControlOutcome::refused(
                 "control.repeated",
                 "this very request was refused before; make a new one",
@@ -41,14 +62,18 @@ impl Requests {
     }
 
     /// Notes what came of a wish. Old ones are forgotten, except for the last few.
-    pub(crate) fn note(&mut self, request: RequestId, outcome: &ControlOutcome, now: Timestamp) {
-        while let Some((_, at, _)) = self.0.front()
+    pub(crate) fn note(&mut self, control: &Control, outcome: &ControlOutcome, now: Timestamp) {
+        while let Some(oldest) = self.0.front()
             && (self.0.len() >= MAX_KEPT
-                || (self.0.len() >= ALWAYS_KEPT && at.plus(KEPT_FOR) < now))
+                || (self.0.len() >= ALWAYS_KEPT && oldest.at.plus(KEPT_FOR) < now))
         {
             self.0.pop_front();
         }
-        let refused = matches!(outcome, ControlOutcome::Refused { .. });
-        self.0.push_back((request, now, refused));
+        self.0.push_back(Answered {
+            request: control.request,
+            at: now,
+            refused: matches!(outcome, ControlOutcome::Refused { .. }),
+            content: control.content,
+        });
     }
 }

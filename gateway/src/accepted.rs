@@ -81,11 +81,18 @@ pub(crate) fn pending(execution: ExecutionId, start: &Start, at: Timestamp) -> E
             .repository
             .as_ref()
             .map(|r| format!("{}/{}", r.owner, r.name)),
+        default_branch: start
+            .repository
+            .as_ref()
+            .and_then(|repository| repository.default_branch.clone()),
+        lane: start.lane,
+        priority: start.priority,
         steps: Vec::new(),
         paused: None,
         key: start.key.clone(),
         parent: start.parent,
         rerun_of: start.rerun.as_ref().map(|rerun| rerun.of),
+        rerun_reason: start.rerun.as_ref().and_then(|rerun| rerun.reason.clone()),
         signals: 0,
         truncated: true,
     }
@@ -118,6 +125,10 @@ mod tests {
             key: None,
             parent: None,
             rerun_of: None,
+            default_branch: None,
+            rerun_reason: None,
+            lane: afu9_schemas::Lane::Bulk,
+            priority: 0,
             signals: 0,
             truncated: true,
         }

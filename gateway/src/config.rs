@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use afu9_schemas::definition::is_approval_scope;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -198,7 +199,7 @@ impl TokenConfig {
         Sha256::digest(token).into()
     }
 
-    pub(crate) fn allows(&self, wanted: Scope) -> bool {
+    pub(crate) fn allows(&self, wanted: &Scope) -> bool {
         self.scopes.iter().any(|scope| scope.implies(wanted))
     }
 }
@@ -213,7 +214,7 @@ impl fmt::Debug for TokenConfig {
 }
 
 /// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Look at everything.
     Read,
@@ -221,56 +222,60 @@ pub enum Scope {
     Trigger,
     /// Change what executions do (end them, hold them up, signal them, run them on), and look.
     Operate,
-    /// Approve what waits for an approval.
+    /// Decide approvals that ask for no other scope.
     Approve,
+    /// Decide approvals that ask for this scope: `approve:<name>`.
+    ApproveNamed(String),
     /// Everything, also changing what workflows do.
     Admin,
 }
 
 impl Scope {
     /// Its name in configuration.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Read => "read",
             Self::Trigger => "trigger",
             Self::Operate => "operate",
             Self::Approve => "approve",
+            Self::ApproveNamed(scope) => scope,
             Self::Admin => "admin",
         }
     }
 
-    /// Whether who has `self` may do what `wanted` stands for.
-    pub const fn implies(self, wanted: Self) -> bool {
+    /// Whether who has `self` may do what `wanted` stands for. Whoever has a named scope may decide
+    /// something; what, the engine knows.
+    pub fn implies(&self, wanted: &Self) -> bool {
         match (self, wanted) {
             (Self::Admin, _)
             | (Self::Read | Self::Trigger | Self::Operate, Self::Read)
-            | (Self::Trigger, Self::Trigger)
-            | (Self::Operate, Self::Operate)
-            | (Self::Approve, Self::Approve) => true,
-            (Self::Read | Self::Trigger | Self::Operate | Self::Approve, _) => false,
+            | (Self::ApproveNamed(_), Self::Approve) => true,
+            (scope, wanted) => scope == wanted,
         }
     }
 }
 
 /// Not the name of a scope.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("there is no scope `{0}`; there are read, trigger, operate, approve and admin")]
+#[error(
+    "there is no scope `{0}`; there are read, trigger, operate, approve, approve:<name> (1 to 64 \
+     letters, digits, `.`, `-` or `_`) and admin"
+)]
 pub struct InvalidScope(String);
 
 impl FromStr for Scope {
     type Err = InvalidScope;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [
-            Self::Read,
-            Self::Trigger,
-            Self::Operate,
-            Self::Approve,
-            Self::Admin,
-        ]
-        .into_iter()
-        .find(|scope| scope.as_str() == name)
-        .ok_or_else(|| InvalidScope(name.chars().take(40).collect()))
+        Ok(match name {
+            "read" => Self::Read,
+            "trigger" => Self::Trigger,
+            "operate" => Self::Operate,
+            "approve" => Self::Approve,
+            "admin" => Self::Admin,
+            _ if is_approval_scope(name) => Self::ApproveNamed(name.to_owned()),
+            _ => return Err(InvalidScope(name.chars().take(40).collect())),
+        })
     }
 }
 
@@ -284,16 +289,22 @@ mod tests {
 
     #[test]
     fn admin_implies_all_and_nothing_else_implies_a_write() {
-        use Scope::{Admin, Approve, Operate, Read, Trigger};
-        for wanted in [Read, Trigger, Operate, Approve, Admin] {
-            assert!(Admin.implies(wanted));
-            assert_eq!(Read.implies(wanted), wanted == Read);
-            assert_eq!(Trigger.implies(wanted), matches!(wanted, Read | Trigger));
-            assert_eq!(Operate.implies(wanted), matches!(wanted, Read | Operate));
-            assert_eq!(Approve.implies(wanted), wanted == Approve);
-            assert_eq!(wanted.as_str().parse(), Ok(wanted));
+        use Scope::{Admin, Approve, ApproveNamed, Operate, Read, Trigger};
+        let named = |name: &str| ApproveNamed(format!("approve:{name}"));
+        for wanted in [Read, Trigger, Operate, Approve, named("ship"), Admin] {
+            assert!(Admin.implies(&wanted));
+            assert_eq!(Read.implies(&wanted), wanted == Read);
+            assert_eq!(Trigger.implies(&wanted), matches!(wanted, Read | Trigger));
+            assert_eq!(Operate.implies(&wanted), matches!(wanted, Read | Operate));
+            assert_eq!(Approve.implies(&wanted), wanted == Approve);
+            let ship = wanted == Approve || wanted == named("ship");
+            assert_eq!(named("ship").implies(&wanted), ship);
+            assert!(wanted == Admin || !named("pay").implies(&wanted) || wanted == Approve);
+            assert_eq!(wanted.as_str().parse(), Ok(wanted.clone()));
         }
-        assert!("root".parse::<Scope>().is_err());
+        for bad in ["root", "approve:", "approve:a b", "approve:a:b", "Approve"] {
+            assert!(bad.parse::<Scope>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod workflow_versions;
 
 use std::sync::Arc;
 
+use afu9_schemas::Timestamp;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -141,6 +142,16 @@ fn page_limit(text: Option<&str>, usual: u32, most: u32) -> Result<u32, Problem>
             .ok()
             .filter(|limit| (1..=most).contains(limit))
             .ok_or_else(|| malformed(format!("`limit` must be a number from 1 to {most}"))),
+    }
+}
+
+/// An instant as a query or a body gives it.
+fn instant(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    match text {
+        None => Ok(None),
+        Some(text) => Timestamp::parse(text)
+            .map(Some)
+            .ok_or_else(|| malformed(format!("`{name}` must be an instant of RFC 3339"))),
     }
 }
 

@@ -171,6 +171,9 @@ mod tests {
             key: Some("w:k".to_owned()),
             parent: None,
             rerun_of: None,
+            rerun_reason: None,
+            lane: afu9_schemas::Lane::Bulk,
+            priority: 0,
             status: ExecutionStatus::Pending,
         };
         event(id, 1, HistoryKind::ExecutionStarted(Box::new(started)))

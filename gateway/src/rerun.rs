@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use afu9_engine::Workflow;
-use afu9_schemas::artifact::json_size;
+use afu9_schemas::artifact::{OmittedItems, json_size};
 use afu9_schemas::message::KeptStep;
-use afu9_schemas::view::{ExecutionView, StepStatus, StepView};
+use afu9_schemas::view::{ExecutionView, StepAction, StepStatus, StepView};
+use serde_json::Value;
 use thiserror::Error;
 
 /// Most bytes of outputs taken over: with an input of 256 KiB they must fit into one message.
@@ -53,7 +54,8 @@ impl CannotKeep {
 }
 
 /// The steps of `view` that a new execution of `workflow` takes over when it begins at `from`: every
-/// completed one that is neither that step nor behind it. Others run as if they had never run.
+/// completed one that is neither that step nor behind it, and none of `asking`, in which people decide:
+/// what they decided was about what that execution did. Others run as if they had never run.
 ///
 /// # Errors
 /// When a step before `from` has not completed (one that was skipped is skipped again, or not), or
@@ -62,6 +64,7 @@ pub(crate) fn kept(
     workflow: &Workflow,
     view: &ExecutionView,
     from: &str,
+    asking: &BTreeSet<u32>,
 ) -> Result<Vec<KeptStep>, CannotKeep> {
     let main = workflow.main;
     let begin = workflow
@@ -79,7 +82,11 @@ pub(crate) fn kept(
         let step = view.steps.iter().find(|step| step.name == node.name);
         match step {
             Some(step) if step.status == StepStatus::Completed => {
-                bytes += step.output.as_ref().map_or(0, json_size);
+                // It may have been one in the version that ran.
+                if asking.contains(&index) || step.action == StepAction::Approval {
+                    continue;
+                }
+                bytes += step.output.as_ref().map_or(0, output_size);
                 kept.push(keep(step, view.truncated)?);
             }
             Some(step) if step.status == StepStatus::Skipped => {}
@@ -97,6 +104,15 @@ pub(crate) fn kept(
         return Err(CannotKeep::TooLarge(bytes));
     }
     Ok(kept)
+}
+
+/// The size of an output, also of one that only its size is known of: that is more than can be kept,
+/// because less is not left out.
+fn output_size(output: &Value) -> usize {
+    match OmittedItems::from_value(output) {
+        Some(omitted) => omitted.bytes.max(MAX_KEPT_BYTES + 1),
+        None => json_size(output),
+    }
 }
 
 /// Every tool gives an output: where one is absent from a view that left some out, it is lost.
@@ -128,9 +144,9 @@ fn reachable<'a>(begin: u32, next: impl Fn(u32) -> &'a Vec<u32>) -> BTreeSet<u32
 mod tests {
     use afu9_engine::workflow::compile;
     use afu9_schemas::definition::ReadOptions;
-    use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, StepAction, StepRole};
+    use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, StepRole};
     use afu9_schemas::{ExecutionId, Timestamp, WorkflowId};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -188,6 +204,10 @@ mod tests {
             key: None,
             parent: None,
             rerun_of: None,
+            default_branch: None,
+            rerun_reason: None,
+            lane: afu9_schemas::Lane::Bulk,
+            priority: 0,
             signals: 0,
             truncated: false,
         }
@@ -196,7 +216,7 @@ mod tests {
     use StepStatus::{Completed, Failed, Skipped};
 
     fn names(statuses: &[(&str, StepStatus)], from: &str) -> Result<Vec<String>, CannotKeep> {
-        let kept = kept(&workflow(), &view(statuses), from)?;
+        let kept = kept(&workflow(), &view(statuses), from, &BTreeSet::new())?;
         Ok(kept.into_iter().map(|step| step.name).collect())
     }
 
@@ -212,7 +232,7 @@ mod tests {
         assert_eq!(names(&all, "d").expect("kept"), ["a", "b", "c", "e"]);
         assert_eq!(names(&all, "b").expect("kept"), ["a", "c", "e"]);
         assert_eq!(names(&all, "a").expect("kept"), ["e"]);
-        let kept = kept(&workflow(), &view(&all), "d").expect("kept");
+        let kept = kept(&workflow(), &view(&all), "d", &BTreeSet::new()).expect("kept");
         assert_eq!(kept[0].output, Some(json!({"of": "a"})));
     }
 
@@ -239,20 +259,49 @@ mod tests {
     }
 
     #[test]
+    fn what_people_decided_is_not_kept() {
+        let mut all = view(&[
+            ("a", Completed),
+            ("b", Completed),
+            ("c", Completed),
+            ("d", Failed),
+            ("e", Completed),
+        ]);
+        let kept = |view: &ExecutionView, asking: &[u32]| {
+            let asking = asking.iter().copied().collect();
+            let kept = kept(&workflow(), view, "d", &asking).expect("kept");
+            kept.into_iter().map(|step| step.name).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&all, &[1]), ["a", "c", "e"], "now");
+        all.steps[2].action = StepAction::Approval;
+        assert_eq!(kept(&all, &[]), ["a", "b", "e"], "then");
+    }
+
+    #[test]
     fn outputs_must_be_known_and_fit() {
         let mut truncated = view(&[("a", Completed), ("b", Completed), ("c", Completed)]);
         truncated.truncated = true;
         truncated.steps[1].output = None;
-        let lost = kept(&workflow(), &truncated, "d");
+        let lost = kept(&workflow(), &truncated, "d", &BTreeSet::new());
         assert_eq!(lost, Err(CannotKeep::OutputLost("b".to_owned())));
         let mut large = view(&[("a", Completed), ("b", Completed), ("c", Completed)]);
         large.steps[0].output = Some(json!("x".repeat(MAX_KEPT_BYTES)));
         assert!(matches!(
-            kept(&workflow(), &large, "d"),
+            kept(&workflow(), &large, "d", &BTreeSet::new()),
             Err(CannotKeep::TooLarge(_))
         ));
+        let omitted = OmittedItems {
+            count: 9,
+            bytes: MAX_KEPT_BYTES + 9,
+        };
+        large.steps[0].output = Some(omitted.to_value());
+        let lost = kept(&workflow(), &large, "d", &BTreeSet::new());
         assert!(
-            kept(&workflow(), &large, "a").is_ok(),
+            matches!(lost, Err(CannotKeep::TooLarge(_))),
+            "only its size is known"
+        );
+        assert!(
+            kept(&workflow(), &large, "a", &BTreeSet::new()).is_ok(),
             "not kept, so it does not count"
         );
     }

@@ -149,6 +149,9 @@ fn execution(workflow: &WorkflowRef) -> Vec<HistoryEvent> {
         key: None,
         parent: None,
         rerun_of: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         status: ExecutionStatus::Running,
     };
     let ended = ExecutionEnded {

@@ -42,6 +42,35 @@ impl ArtifactRef {
     }
 }
 
+/// What stands in history for the output of a step over items that is too large for a message: each
+/// item's output is recorded by itself.
+///
+/// In JSON an object with the single key [`OmittedItems::KEY`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OmittedItems {
+    /// How many items the list has.
+    pub count: usize,
+    /// How many bytes it has as JSON.
+    pub bytes: usize,
+}
+
+impl OmittedItems {
+    /// The key that marks a JSON object as standing for a list.
+    pub const KEY: &str = "$items";
+
+    /// As a JSON value.
+    pub fn to_value(self) -> Value {
+        serde_json::json!({ Self::KEY: { "count": self.count, "bytes": self.bytes } })
+    }
+
+    /// What `value` stands for, if it stands for a list.
+    pub fn from_value(value: &Value) -> Option<Self> {
+        let object = value.as_object().filter(|object| object.len() == 1)?;
+        Self::deserialize(object.get(Self::KEY)?).ok()
+    }
+}
+
 /// Bytes `value` takes as compact JSON, without building the text. Strings are counted without
 /// their escapes: the bound they are compared with leaves ample room for those.
 pub fn json_size(value: &Value) -> usize {
@@ -63,6 +92,19 @@ pub fn json_size(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_a_list_survives_json_and_nothing_else_is_one() {
+        let omitted = OmittedItems { count: 2, bytes: 9 };
+        assert_eq!(OmittedItems::from_value(&omitted.to_value()), Some(omitted));
+        for other in [
+            serde_json::json!([{"$items": {"count": 2, "bytes": 9}}]),
+            serde_json::json!({"$items": {"count": 2}}),
+            serde_json::json!({"$items": {"count": 2, "bytes": 9}, "more": 1}),
+        ] {
+            assert_eq!(OmittedItems::from_value(&other), None);
+        }
+    }
 
     #[test]
     fn a_reference_survives_json_and_nothing_else_is_one() {

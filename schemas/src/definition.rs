@@ -439,6 +439,15 @@ pub enum Backoff {
     Exponential,
 }
 
+/// Whether `text` is a scope that a decider's token may need: `approve`, or `approve:<name>` with a name
+/// of 1 to 64 letters, digits, `.`, `-` or `_`.
+pub fn is_approval_scope(text: &str) -> bool {
+    text == vocabulary::DEFAULT_SCOPE
+        || text
+            .strip_prefix("approve:")
+            .is_some_and(|name| bound::is_name(name, bound::SCOPE_BYTES))
+}
+
 /// The identity of a definition: SHA-256 of its JSON with sorted keys and without spaces.
 ///
 /// Layout, comments and the choice between JSON and YAML do not make a new version.

@@ -133,6 +133,15 @@ pub struct ExecutionView {
     /// `owner/name` of its repository.
     #[serde(default)]
     pub repository: Option<String>,
+    /// The branch of that repository that pull requests go to, where its trigger knew it.
+    #[serde(default)]
+    pub default_branch: Option<String>,
+    /// Which queue its jobs wait in.
+    #[serde(default)]
+    pub lane: Lane,
+    /// Among those that wait, higher ones begin first.
+    #[serde(default)]
+    pub priority: i32,
     /// Its steps, in the order of the definition; compensations and `onFailure` steps that were
     /// reached come behind.
     pub steps: Vec<StepView>,
@@ -148,6 +157,9 @@ pub struct ExecutionView {
     /// The execution it repeats.
     #[serde(default)]
     pub rerun_of: Option<ExecutionId>,
+    /// Why it was to be repeated.
+    #[serde(default)]
+    pub rerun_reason: Option<String>,
     /// Signals that came and were not waited for yet.
     #[serde(default)]
     pub signals: u32,

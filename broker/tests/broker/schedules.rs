@@ -113,6 +113,7 @@ fn switching(of: &ScheduleRef) -> Control {
         scopes: Vec::new(),
         reason: None,
         reply_to: None,
+        content: None,
         action: ControlAction::PauseSchedule(of.clone()),
     }
 }

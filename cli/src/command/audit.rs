@@ -2,32 +2,39 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::arguments::Audit;
 use crate::client::Client;
 use crate::output::Output;
 use crate::settings::Settings;
 
 pub(crate) async fn run(
-    execution: Option<String>,
-    action: Option<String>,
-    limit: u32,
-    after: Option<String>,
+    audit: Audit,
     settings: &Settings,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
     let client = Client::new(&settings.api)?;
-    let mut query = vec![("limit", limit.to_string())];
-    query.extend(execution.map(|id| ("execution", id)));
-    query.extend(action.map(|action| ("action", action)));
-    query.extend(after.map(|after| ("after", after)));
-    let found = client.get_with("/api/audit", &query).await?;
-    output.json(&found);
-    let rows: Vec<Vec<String>> = found["entries"]
-        .as_array()
+    let given = [
+        ("execution", audit.execution),
+        ("action", audit.action),
+        ("by", audit.by),
+        ("outcome", audit.outcome),
+        ("from", audit.from),
+        ("to", audit.to),
+    ];
+    let query: Vec<_> = given
         .into_iter()
-        .flatten()
-        .map(|entry| {
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    let names = ("entries", "nextAfter", "after");
+    let (entries, next) = client
+        .pages("/api/audit", &query, names, audit.limit, audit.after)
+        .await?;
+    output.json(&json!({ "entries": entries, "nextAfter": next }));
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|entry: &Value| {
             let text = |key: &str| entry[key].as_str().unwrap_or("-").to_owned();
             vec![
                 text("at"),
@@ -40,7 +47,7 @@ pub(crate) async fn run(
         })
         .collect();
     output.table(&["AT", "BY", "ACTION", "ABOUT", "OUTCOME", "REASON"], &rows);
-    if let Some(after) = found["nextAfter"].as_str() {
+    if let Some(after) = next.as_str() {
         output.text(format!("there are more: --after {after}"));
     }
     Ok(ExitCode::SUCCESS)

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use afu9_engine::Workflow;
 use afu9_engine::replay::{Difference, Differs, Record, RecordedStep, replay};
-use afu9_schemas::message::{Repository, Start, Trigger, TriggerKind, WorkflowRef};
-use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use afu9_schemas::{DefinitionHash, Lane, WorkflowId};
-use anyhow::{Context, bail};
+use afu9_schemas::message::{
+    KeptStep, Repository, Rerun, Start, Trigger, TriggerKind, WorkflowRef,
+};
+use afu9_schemas::view::{ExecutionStatus, StepAction, StepStatus};
+use afu9_schemas::{DefinitionHash, ExecutionId, StepError, Timestamp, WorkflowId};
+use anyhow::{Context, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -17,13 +19,17 @@ use super::workflows::{print_mistakes, read};
 use crate::client::Client;
 use crate::output::{Output, Tone};
 
+/// Most items of one step that are read: as many as a step can have.
+const MAX_ITEMS: usize = 100_000;
+
 /// Which executions are replayed.
 pub(crate) struct Wanted {
     pub(crate) workflow: Option<String>,
     pub(crate) execution: Option<String>,
-    pub(crate) limit: u32,
+    pub(crate) limit: usize,
 }
 
+/// Succeeds if at least one could be replayed, or there are none, and none differs.
 pub(crate) async fn run(
     file: &Path,
     wanted: Wanted,
@@ -45,64 +51,95 @@ pub(crate) async fn run(
             ended(&name, wanted.limit, client).await?
         }
     };
-    let mut different = 0;
+    let (mut replayed, mut different, mut skipped) = (0, 0, 0);
     for id in &ids {
         let shown = client.get(&format!("/api/executions/{id}")).await?;
-        let record = record(&shown).with_context(|| format!("execution {id}"))?;
-        let differences = replay(&workflow, &record);
-        different += usize::from(!differences.is_empty());
-        tell(id, &workflow, &differences, output);
+        match record(&shown, client).await {
+            Ok(record) => {
+                let differences = replay(&workflow, &record);
+                replayed += 1;
+                different += usize::from(!differences.is_empty());
+                tell(id, &workflow, &differences, output);
+            }
+            Err(reason) => {
+                skipped += 1;
+                skip(id, &reason, output);
+            }
+        }
     }
-    let total = ids.len();
-    output.text(format!("{total} executions replayed, {different} differ"));
-    output.json(&json!({ "event": "summary", "replayed": total, "different": different }));
-    Ok(if different == 0 {
+    output.text(format!(
+        "{replayed} executions replayed, {different} differ; {skipped} cannot be replayed"
+    ));
+    output.json(&json!({
+        "event": "summary", "replayed": replayed, "different": different, "skipped": skipped,
+    }));
+    Ok(if different == 0 && (replayed > 0 || skipped == 0) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// The newest executions of a workflow that have ended.
-async fn ended(name: &str, limit: u32, client: &Client) -> anyhow::Result<Vec<String>> {
+/// The newest executions of a workflow that have completed or failed.
+async fn ended(name: &str, limit: usize, client: &Client) -> anyhow::Result<Vec<String>> {
     let mut ids = Vec::new();
     for status in ["completed", "failed"] {
-        let query = [
-            ("workflow", name.to_owned()),
-            ("status", status.to_owned()),
-            ("limit", limit.to_string()),
-        ];
-        let found = client.get_with("/api/executions", &query).await?;
-        for execution in found["executions"].as_array().into_iter().flatten() {
+        let query = [("workflow", name.to_owned()), ("status", status.to_owned())];
+        let names = ("executions", "nextCursor", "cursor");
+        let (found, _) = client
+            .pages("/api/executions", &query, names, limit, None)
+            .await?;
+        for execution in found {
             let text = |key: &str| execution[key].as_str().unwrap_or_default().to_owned();
             ids.push((text("startedAt"), text("id")));
         }
     }
     ids.sort();
     let newest = ids.into_iter().rev().map(|(_, id)| id);
-    Ok(newest.take(limit as usize).collect())
+    Ok(newest.take(limit).collect())
 }
 
-/// What the gateway shows of an execution, as a record.
-fn record(shown: &Value) -> anyhow::Result<Record> {
-    if shown["metadata"]["truncated"] == true {
-        bail!("its inputs and outputs are too large to be shown whole, so it cannot be replayed");
-    }
+/// What the gateway shows of an execution, as a record; an error says why it cannot be replayed.
+async fn record(shown: &Value, client: &Client) -> anyhow::Result<Record> {
     let execution = &shown["execution"];
     let text = |key: &str| execution[key].as_str().unwrap_or_default().to_owned();
-    let named = text("repository");
-    let repository = named.split_once('/').map(|(owner, name)| Repository {
+    let status = word::<ExecutionStatus>(&execution["status"])?;
+    ensure!(
+        status.is_terminal(),
+        "it has not ended: it is {}",
+        status.as_str()
+    );
+    ensure!(
+        status != ExecutionStatus::Cancelled,
+        "it was cancelled, and when is not known"
+    );
+    ensure!(
+        shown["metadata"]["truncated"] != true,
+        "its inputs and outputs are not known whole: its orchestrator leaves out what does not fit \
+         into a message, and the database does not have them yet"
+    );
+    let id: ExecutionId = text("id").parse().context("its id")?;
+    let repository = text("repository");
+    let repository = repository.split_once('/').map(|(owner, name)| Repository {
         owner: owner.to_owned(),
         name: name.to_owned(),
-        default_branch: None,
+        default_branch: execution["defaultBranch"].as_str().map(str::to_owned),
     });
-    let steps = shown["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let shown_steps = shown["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut steps = Vec::new();
+    for step in shown_steps {
+        steps.push(recorded(step, None)?);
+        steps.extend(items(id, step, client).await?);
+    }
+    let version = execution["version"].as_u64().unwrap_or_default();
     Ok(Record {
+        id,
+        started_at: Timestamp::parse(&text("startedAt")).context("its start is not known")?,
         start: Start {
             workflow: WorkflowRef {
                 id: WorkflowId::new(),
                 name: text("workflow"),
-                version: 0,
+                version: u32::try_from(version).unwrap_or_default(),
                 hash: DefinitionHash::of(b"replayed"),
             },
             input: execution["input"].clone(),
@@ -114,63 +151,111 @@ fn record(shown: &Value) -> anyhow::Result<Record> {
                 depth: 0,
                 initiator: None,
             },
-            lane: Lane::Bulk,
+            lane: word(&execution["lane"])?,
             traceparent: None,
             key: None,
             priority: 0,
             parent: None,
-            rerun: None,
+            rerun: rerun(execution, shown_steps)?,
         },
-        status: word::<ExecutionStatus>(&execution["status"])?,
+        status,
+        error: error(&execution["error"])?,
         output: Some(execution["output"].clone()).filter(|output| !output.is_null()),
-        steps: steps
-            .iter()
-            .map(recorded)
-            .collect::<anyhow::Result<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .collect(),
+        steps,
     })
 }
 
-/// A step, and its items where it has some: their outputs are the elements of its own.
-fn recorded(step: &Value) -> anyhow::Result<Vec<RecordedStep>> {
-    let name = step["name"].as_str().unwrap_or_default().to_owned();
+/// The items of a step, if it has some.
+async fn items(
+    execution: ExecutionId,
+    step: &Value,
+    client: &Client,
+) -> anyhow::Result<Vec<RecordedStep>> {
+    let Some(counts) = step["items"].as_object() else {
+        return Ok(Vec::new());
+    };
+    let path = format!("/api/executions/{execution}/steps/{}/items", step["index"]);
+    let names = ("items", "nextAfter", "after");
+    let found = client.pages(&path, &[], names, MAX_ITEMS, None).await;
+    let (found, _) = found.context("its items cannot be read")?;
+    let count = |key: &str| counts.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let ended = count("completed") + count("failed");
+    ensure!(
+        found.len() as u64 >= ended,
+        "the database has {} of {ended} items of step {} yet",
+        found.len(),
+        step["name"]
+    );
+    let mut recorded_items = Vec::new();
+    for item in &found {
+        let position = item["item"]
+            .as_u64()
+            .and_then(|item| u32::try_from(item).ok());
+        recorded_items.push(recorded(item, position)?);
+    }
+    Ok(recorded_items)
+}
+
+/// A step, or an item of one.
+fn recorded(step: &Value, item: Option<u32>) -> anyhow::Result<RecordedStep> {
     let value = |key: &str| Some(step[key].clone()).filter(|value| !value.is_null());
-    let status = word::<StepStatus>(&step["status"])?;
-    let mut recorded = vec![RecordedStep {
-        name: name.clone(),
-        item: None,
-        status,
+    Ok(RecordedStep {
+        name: step["name"].as_str().unwrap_or_default().to_owned(),
+        item,
+        status: word::<StepStatus>(&step["status"])?,
         input: value("input"),
         output: value("output"),
-        error: None,
-    }];
-    if step["items"].is_object() {
-        let outputs = step["output"].as_array().map_or(&[][..], Vec::as_slice);
-        recorded.extend(
-            outputs
-                .iter()
-                .enumerate()
-                .map(|(item, output)| RecordedStep {
-                    name: name.clone(),
-                    item: u32::try_from(item).ok(),
-                    status: if output.is_null() {
-                        StepStatus::Failed
-                    } else {
-                        StepStatus::Completed
-                    },
-                    input: None,
-                    output: Some(output.clone()),
-                    error: None,
-                }),
+        error: error(&step["error"])?,
+    })
+}
+
+/// What a rerun took over: steps that have completed, though nobody was asked to run them.
+fn rerun(execution: &Value, steps: &[Value]) -> anyhow::Result<Option<Box<Rerun>>> {
+    let Some(of) = execution["rerunOf"].as_str() else {
+        return Ok(None);
+    };
+    let mut kept = Vec::new();
+    for step in steps {
+        let runs = matches!(
+            word::<StepAction>(&step["action"])?,
+            StepAction::Tool | StepAction::Workflow
         );
+        let completed = word::<StepStatus>(&step["status"])? == StepStatus::Completed;
+        let attempted = step["attempts"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty());
+        if runs && completed && !attempted && step["items"].is_null() {
+            kept.push(KeptStep {
+                name: step["name"].as_str().unwrap_or_default().to_owned(),
+                output: Some(step["output"].clone()),
+            });
+        }
     }
-    Ok(recorded)
+    Ok(Some(Box::new(Rerun {
+        of: of.parse().context("what it repeats")?,
+        kept,
+        from_step: None,
+        reason: None,
+        scopes: Vec::new(),
+    })))
+}
+
+fn error(shown: &Value) -> anyhow::Result<Option<StepError>> {
+    if shown.is_null() {
+        return Ok(None);
+    }
+    word(shown).map(Some)
 }
 
 fn word<T: DeserializeOwned>(value: &Value) -> anyhow::Result<T> {
     serde_json::from_value(value.clone()).with_context(|| format!("{value} is not known"))
+}
+
+fn skip(id: &str, reason: &anyhow::Error, output: Output) {
+    let reason = format!("{reason:#}");
+    output.json(&json!({ "event": "skipped", "executionId": id, "reason": reason }));
+    let waiting = output.paint(Tone::Waiting, "cannot be replayed");
+    output.text(format!("{id}: {waiting}: {reason}"));
 }
 
 fn tell(id: &str, workflow: &Workflow, differences: &[Difference], output: Output) {

@@ -263,8 +263,11 @@ async fn gateway(settings: Settings, dev: bool, output: Output) -> anyhow::Resul
 /// `name:scope+scope:sha256 of the token in hex`.
 fn token(text: &str) -> anyhow::Result<TokenConfig> {
     let shape = "gateway.tokens: an entry must be `name:scope+scope:sha256-in-hex`";
-    let mut parts = text.splitn(3, ':');
-    let (Some(name), Some(scopes), Some(hash)) = (parts.next(), parts.next(), parts.next()) else {
+    // Scopes may hold a colon, names and hashes may not.
+    let parts = text
+        .split_once(':')
+        .and_then(|(name, rest)| Some((name, rest.rsplit_once(':')?)));
+    let Some((name, (scopes, hash))) = parts else {
         bail!(shape);
     };
     let scopes = scopes
@@ -310,4 +313,28 @@ pub(crate) fn github(settings: &GithubSettings) -> anyhow::Result<Github> {
         base_url: settings.base_url.clone(),
         auth,
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_may_hold_named_scopes() {
+        let hash = "ab".repeat(32);
+        let read = |text: &str| token(&format!("{text}:{hash}")).map(|token| token.scopes);
+        let named = Scope::ApproveNamed("approve:deploy".to_owned());
+        let scopes = read("ann:read+approve:deploy+approve").expect("valid");
+        assert_eq!(scopes, [Scope::Read, named, Scope::Approve]);
+        for bad in [
+            "ann:deploy",
+            "ann:approve:",
+            "ann:approve:a:b",
+            "ann",
+            "ann:",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(token("ann:read:abc").is_err(), "no hash");
+    }
 }

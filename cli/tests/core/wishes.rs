@@ -138,9 +138,9 @@ async fn a_held_kind_gives_no_jobs_and_a_held_workflow_begins_nothing() -> Resul
 const WAITS: &[(&str, usize, &str)] = &[
     ("steps: [{ name: a, sleep: 1h }]", 1, r#"{ "timer": {} }"#),
     (
-        "steps: [{ name: a, approval: { approvals: 2, scope: ship } }]",
+        "steps: [{ name: a, approval: { approvals: 2, scope: approve:ship } }]",
         1,
-        r#"{ "approval": { "scope": "ship", "required": 2, "approved": 0 } }"#,
+        r#"{ "approval": { "scope": "approve:ship", "required": 2, "approved": 0 } }"#,
     ),
     (
         "steps: [{ name: a, waitFor: go }]",

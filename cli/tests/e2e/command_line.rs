@@ -295,3 +295,106 @@ async fn doctor_finds_a_running_system_healthy() -> Result<()> {
     assert!(!ended.stdout.contains("revoked"), "secrets are not printed");
     desk.factory.finish()
 }
+
+/// Items, a list too long for a message, an error that is caught, and what knows its own execution.
+const MANY: &str = "\
+name: many
+steps:
+  - { name: lists, tool: test.bytes, forEach: [1, 2, 3, 4, 5], params: { bytes: 150000 } }
+  - { name: flaky, tool: test.fail, forEach: [0, 9, 0], continueOnError: true,
+      params: { times: \"${item}\" }, retry: { maxAttempts: 2, initialDelayMs: 100 } }
+  - { name: says, tool: test.echo, params: { value: [\"${steps.flaky.error.class}\",
+      \"${execution.id}\", \"${execution.startedAt}\", \"${size(steps.lists.output)}\", \"${repo.name}\"] } }
+";
+
+/// Ends by its time.
+const LATE: &str = "\
+name: late
+config: { timeoutMs: 1000 }
+steps:
+  - { name: quick, tool: test.noop }
+  - { name: hold, waitFor: go }
+  - { name: never, tool: test.noop }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_executions_are_replayed_with_another_definition() -> Result<()> {
+    let desk = Desk::open().await?;
+    let (many, late) = (desk.file("many"), desk.file("late"));
+    std::fs::write(&many, MANY)?;
+    std::fs::write(&late, LATE)?;
+    for _ in 0..2 {
+        let ended = desk
+            .run(&["run", &many, "--repository", "acme/shop"])
+            .await?;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    assert_eq!(desk.run(&["run", &late]).await?.code, Some(1));
+    let replay = async |arguments: &[&str]| {
+        let command = [&["--output", "json", "workflows", "replay"], arguments].concat();
+        let ended = desk.run(&command).await?;
+        let summary = ended.json_lines()?.pop().context("a summary")?;
+        anyhow::Ok((ended, summary))
+    };
+    // What its orchestrator cannot show whole is told, until the database has it.
+    let whole = wait::until("history", PATIENCE, async || {
+        let (ended, summary) = replay(&[&many]).await?;
+        Ok((summary["skipped"] == 0).then_some((ended, summary)))
+    });
+    let (ended, summary) = whole.await?;
+    let counts = (&summary["replayed"], &summary["different"]);
+    assert_eq!(counts, (&2.into(), &0.into()), "{ended:?}");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+
+    // More than one page of a list holds.
+    let (ended, summary) = replay(&[&late, "--limit", "450"]).await?;
+    let counts = (&summary["replayed"], &summary["different"]);
+    assert_eq!(counts, (&1.into(), &0.into()), "{ended:?}");
+
+    std::fs::write(
+        &many,
+        MANY.replace("steps.flaky.error.class", "steps.flaky.error.code"),
+    )?;
+    let (ended, summary) = replay(&[&many]).await?;
+    assert_eq!(
+        (ended.code, &summary["different"]),
+        (Some(1), &2.into()),
+        "{ended:?}"
+    );
+    let lines = ended.json_lines()?;
+    let told = lines[0]["differences"][0].as_str().unwrap_or_default();
+    assert!(told.contains("step `says` would get"), "{ended:?}");
+
+    let slow = desk.file("slow");
+    let started = desk
+        .run(&["--output", "json", "run", &slow, "--wait", "1"])
+        .await?;
+    let lines = started.json_lines()?;
+    let id = lines[0]["executionId"].as_str().context("an id")?;
+    let (ended, summary) = replay(&[&slow, "--execution", id]).await?;
+    assert_eq!(
+        (ended.code, &summary["skipped"]),
+        (Some(1), &1.into()),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("it has not ended"), "{ended:?}");
+    assert_eq!(desk.run(&["executions", "cancel", id]).await?.code, Some(0));
+
+    let applied = wait::until("the audit log", PATIENCE, async || {
+        let found = desk
+            .json(&[
+                "audit",
+                "--action",
+                "apply",
+                "--outcome",
+                "applied",
+                "--limit",
+                "300",
+            ])
+            .await?;
+        let count = found["entries"].as_array().map(Vec::len);
+        Ok((count == Some(3)).then_some(found))
+    });
+    applied.await?;
+    desk.factory.finish()
+}

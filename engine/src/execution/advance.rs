@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 
 use afu9_schemas::Timestamp;
-use afu9_schemas::artifact::json_size;
+use afu9_schemas::artifact::{OmittedItems, json_size};
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{HistoryKind, StepEnded};
 use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::step::{Body, Run, StepState, Unit};
 use super::{Cx, Execution, weight};
@@ -86,7 +86,9 @@ impl Execution {
             self.end_step(step, StepStatus::Skipped, cx);
             return true;
         }
-        self.begin_step(step, cx);
+        if !self.take_over(step, cx) {
+            self.begin_step(step, cx);
+        }
         self.steps[step as usize].status.is_terminal()
     }
 
@@ -100,6 +102,7 @@ impl Execution {
                 ended_as: 0,
                 output: None,
                 error: None,
+                kept: false,
                 body: Body::One(Unit::default()),
             }));
         }
@@ -299,7 +302,8 @@ pub(super) fn step_ended(step: u32, node: &Node, state: &StepState, now: Timesta
         let bytes = json_size(output);
         match output {
             Value::Array(items) if bytes > MAX_RECORDED_BYTES => {
-                json!({ "$items": { "count": items.len(), "bytes": bytes } })
+                let count = items.len();
+                OmittedItems { count, bytes }.to_value()
             }
             output => output.clone(),
         }

@@ -111,8 +111,9 @@ impl Execution {
             .take(cx.workflow.main)
             .filter(|(index, _)| self.steps[*index as usize].status == StepStatus::Completed)
             .filter_map(|(index, node)| {
-                let ended = self.steps[index as usize].run.as_ref()?.ended_as;
-                Some((ended, node.compensation?))
+                let run = self.steps[index as usize].run.as_ref()?;
+                // What was taken over was done by another execution, which it still serves.
+                Some((run.ended_as, node.compensation.filter(|_| !run.kept)?))
             })
             .collect();
         done.sort_unstable();

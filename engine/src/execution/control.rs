@@ -57,14 +57,16 @@ impl Execution {
             ControlAction::Signal { name, payload } => self.signal(name, payload, cx),
             ControlAction::Decide { step, decision } => self.decide(step, *decision, control, cx),
             // The partition has the definitions, and asks for these by itself; workflows and schedules
-            // are switched where they are kept.
+            // are switched where they are kept; others are no inputs.
             ControlAction::Move { .. }
             | ControlAction::Hold(_)
             | ControlAction::Release(_)
             | ControlAction::Disable(_)
             | ControlAction::Enable(_)
             | ControlAction::PauseSchedule(_)
-            | ControlAction::ResumeSchedule(_) => {
+            | ControlAction::ResumeSchedule(_)
+            | ControlAction::Rerun { .. }
+            | ControlAction::Apply { .. } => {
                 ControlOutcome::refused("control.misplaced", "this is not for an execution")
             }
         }
@@ -116,12 +118,12 @@ impl Execution {
         outcome: &ControlOutcome,
         now: Timestamp,
     ) {
-        self.requests.note(control.request, outcome, now);
+        self.requests.note(control, outcome, now);
     }
 
     /// What to answer a wish that was answered before.
     pub(crate) fn repeated(&self, control: &Control) -> Option<ControlOutcome> {
-        self.requests.repeated(control.request)
+        self.requests.repeated(control)
     }
 }
 

@@ -5,19 +5,18 @@ use std::time::Duration;
 use afu9_schemas::artifact::MAX_INLINE_BYTES;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
-    ChildEnded, ExecutionEnded, ExecutionStarted, HistoryKind, Input, InputKind, Start,
-    StatusChanged,
+    ChildEnded, Control, ControlAction, ControlOutcome, ExecutionEnded, ExecutionStarted,
+    HistoryKind, Input, InputKind, Start, StatusChanged,
 };
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use afu9_schemas::{ExecutionId, Partition, Timestamp};
+use afu9_schemas::{ExecutionId, Partition, RequestId, Timestamp};
 use serde_json::Value;
 
+use super::control::answer;
 use super::outbox::small_enough;
-use super::{
-    Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState, weight,
-};
+use super::{Applied, Cx, Effect, Ended, Execution, HeldKinds, Ignored, Outbox, Queued, StepState};
 use crate::requests::Requests;
-use crate::workflow::Workflow;
+use crate::workflow::{NodeAction, Workflow};
 
 impl Execution {
     /// An execution whose submission is recorded and which has not begun: `begin` it, or
@@ -144,9 +143,39 @@ impl Execution {
             key: self.key.clone(),
             parent: self.parent,
             rerun_of: self.rerun.as_ref().map(|rerun| rerun.of),
+            rerun_reason: self.rerun.as_ref().and_then(|rerun| rerun.reason.clone()),
+            lane: self.lane,
+            priority: self.priority,
             status: self.status,
         };
         self.record(HistoryKind::ExecutionStarted(Box::new(started)), cx);
+        self.audit_rerun(cx);
+    }
+
+    /// Somebody wished that an execution be repeated: that it is so is on record with its start.
+    fn audit_rerun(&self, cx: &mut Cx<'_>) {
+        let Some(rerun) = &self.rerun else { return };
+        let control = Control {
+            // There is one start of this execution, however often it is told.
+            request: RequestId::from_uuid(self.id.as_uuid()),
+            by: self.trigger.by.clone(),
+            scopes: rerun.scopes.clone(),
+            reason: rerun.reason.clone(),
+            reply_to: None,
+            content: None,
+            action: ControlAction::Rerun {
+                execution: self.id,
+                from_step: rerun.from_step.clone(),
+                version: self.workflow.version,
+            },
+        };
+        answer(
+            Some(rerun.of),
+            &control,
+            ControlOutcome::Applied,
+            cx.now,
+            cx.out,
+        );
     }
 
     /// It has to wait for its key.
@@ -175,25 +204,34 @@ impl Execution {
             self.record_status(None, None, cx);
         }
         self.deadline = cx.now.plus(cx.workflow.definition.config.timeout);
-        self.keep_steps(cx);
+        // What is to be taken over counts from now on.
+        self.context_bytes = self.counted_bytes();
         self.advance_all(cx);
     }
 
-    /// Takes over the steps of the execution that this one repeats.
-    fn keep_steps(&mut self, cx: &mut Cx<'_>) {
-        let Some(rerun) = &mut self.rerun else { return };
-        for kept in std::mem::take(&mut rerun.kept) {
-            let position = cx.workflow.step(&kept.name);
-            let Some(step) = position.filter(|step| (*step as usize) < cx.workflow.main) else {
-                continue;
-            };
-            self.context_bytes += kept.output.as_ref().map_or(0, weight);
-            self.reach(step, cx.now);
-            if let Some(run) = &mut self.steps[step as usize].run {
-                run.output = kept.output;
-            }
-            self.end_step(step, StepStatus::Completed, cx);
+    /// Takes over the step, whose turn has come, from the execution that this one repeats, if it is
+    /// one of those. Only now, so that it waits for an approval before it as if it had run. Returns
+    /// whether it was taken over.
+    pub(super) fn take_over(&mut self, step: u32, cx: &mut Cx<'_>) -> bool {
+        let node = &cx.workflow.nodes[step as usize];
+        // What people decided about the other execution, they have not decided about this one.
+        if matches!(node.action, NodeAction::Approval { .. }) {
+            return false;
         }
+        let Some(rerun) = &mut self.rerun else {
+            return false;
+        };
+        let Some(at) = rerun.kept.iter().position(|kept| kept.name == node.name) else {
+            return false;
+        };
+        let kept = rerun.kept.remove(at);
+        self.reach(step, cx.now);
+        if let Some(run) = &mut self.steps[step as usize].run {
+            run.output = kept.output;
+            run.kept = true;
+        }
+        self.end_step(step, StepStatus::Completed, cx);
+        true
     }
 
     pub(super) fn record_status(

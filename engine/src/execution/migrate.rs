@@ -2,8 +2,9 @@
 //!
 //! Allowed only where it can be shown that the other version would have done the same so far: every
 //! step that was reached is the same, in the same place, and needs only steps that have ended, of which
-//! one failed exactly where it was kept back for such a failure. The place matters because a step's number is part of its idempotency key: another step in
-//! its place could take the first one's effect for its own.
+//! one failed exactly where it was kept back for such a failure. The place matters because a step's
+//! number is part of its idempotency key: another step in its place could take the first one's effect for
+//! its own.
 
 use afu9_schemas::definition::Step;
 use afu9_schemas::message::{HistoryKind, StatusChanged, WorkflowRef};

@@ -208,6 +208,7 @@ fn restart(state: StepState) -> StepState {
             ended_as: 0,
             output: None,
             error: None,
+            kept: false,
             body: Body::One(super::Unit {
                 attempts: attempts.attempts.clone(),
                 spent,

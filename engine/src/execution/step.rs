@@ -61,6 +61,9 @@ pub struct Run {
     /// Its last error.
     #[serde(default)]
     pub error: Option<StepError>,
+    /// It was taken over from the execution that this one repeats: whatever it did belongs to that one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
     /// What runs.
     pub body: Body,
 }

@@ -58,11 +58,18 @@ impl Execution {
                 .repository
                 .as_ref()
                 .map(|r| format!("{}/{}", r.owner, r.name)),
+            default_branch: self
+                .repository
+                .as_ref()
+                .and_then(|repository| repository.default_branch.clone()),
+            lane: self.lane,
+            priority: self.priority,
             steps,
             paused: self.paused.clone(),
             key: self.key.clone(),
             parent: self.parent,
             rerun_of: self.rerun.as_ref().map(|rerun| rerun.of),
+            rerun_reason: self.rerun.as_ref().and_then(|rerun| rerun.reason.clone()),
             signals: u32::try_from(self.signals.len()).unwrap_or(u32::MAX),
             truncated: room.truncated,
         }

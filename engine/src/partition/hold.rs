@@ -12,10 +12,10 @@ use crate::execution::{Cx, HeldKinds, Outbox, Ready};
 
 impl PartitionState {
     pub(super) fn hold_or_release(&mut self, control: &Control, now: Timestamp, out: &mut Outbox) {
-        let repeated = self.requests.repeated(control.request);
+        let repeated = self.requests.repeated(control);
         let outcome = repeated.unwrap_or_else(|| {
             let outcome = self.change_holds(control, now);
-            self.requests.note(control.request, &outcome, now);
+            self.requests.note(control, &outcome, now);
             self.shared_dirty = true;
             outcome
         });

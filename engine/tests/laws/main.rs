@@ -19,6 +19,7 @@ mod lists;
 mod moves;
 mod predecessor;
 mod reopened;
+mod repeated;
 mod rig;
 mod run;
 mod starters;

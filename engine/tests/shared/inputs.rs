@@ -73,6 +73,7 @@ pub(crate) fn control(request: u64, action: ControlAction) -> Control {
         scopes: vec!["admin".to_owned()],
         reason: None,
         reply_to: Some(format!("reply.{request}")),
+        content: None,
         action,
     }
 }

@@ -44,10 +44,14 @@ pub(crate) fn execution_json(view: &ExecutionView, source: Source) -> Value {
             "error": view.error.as_ref().map(error_json),
             "triggeredBy": summary.triggered_by,
             "repository": view.repository,
+            "defaultBranch": view.default_branch,
+            "lane": view.lane.as_str(),
+            "priority": view.priority,
             "paused": view.paused.as_ref().map(pause),
             "key": view.key,
             "parent": view.parent.as_ref().map(parent),
             "rerunOf": view.rerun_of,
+            "rerunReason": view.rerun_reason,
             "signals": view.signals,
             "githubRunId": null,
         },
@@ -69,7 +73,7 @@ fn step(step: &StepView) -> Value {
     shown["index"] = json!(step.index);
     shown["role"] = json!(step.role.as_str());
     shown["action"] = json!(step.action.as_str());
-    shown["items"] = json!(step.items.map(items));
+    shown["items"] = json!(step.items.map(counts_json));
     shown["decisions"] = step.decisions.iter().map(decision).collect();
     shown["message"] = json!(step.message);
     shown
@@ -112,7 +116,8 @@ fn attempt(attempt: &AttemptRecord) -> Value {
     })
 }
 
-fn items(items: ItemsView) -> Value {
+/// The items of a step in numbers.
+pub(crate) fn counts_json(items: ItemsView) -> Value {
     json!({
         "total": items.total,
         "completed": items.completed,

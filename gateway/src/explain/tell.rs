@@ -544,6 +544,10 @@ mod tests {
             key: None,
             parent: None,
             rerun_of: None,
+            default_branch: None,
+            rerun_reason: None,
+            lane: afu9_schemas::Lane::Bulk,
+            priority: 0,
             signals: 0,
             truncated: false,
         };

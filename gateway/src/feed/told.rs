@@ -79,6 +79,7 @@ fn data_of(event: &HistoryEvent) -> Value {
             data["key"] = json!(started.key);
             data["parent"] = json!(started.parent.map(|parent| parent.execution));
             data["rerunOf"] = json!(started.rerun_of);
+            data["rerunReason"] = json!(started.rerun_reason);
         }
         HistoryKind::StepEnded(step) => {
             data["step"] = json!(step.name);

@@ -84,7 +84,7 @@ impl<S: Need> FromRequestParts<Arc<App>> for Allowed<S> {
             .ok_or_else(|| unauthenticated("the request has no bearer token"))?;
         let token = find(presented, &app.config.tokens)
             .ok_or_else(|| unauthenticated("the bearer token is not known"))?;
-        if !token.allows(S::SCOPE) {
+        if !token.allows(&S::SCOPE) {
             return Err(Problem::new(
                 Kind::MissingScope,
                 format!(

@@ -21,12 +21,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use http::HeaderMap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::{Allowed, Operate};
 use super::workflow_versions::{self, Wanted as Version};
-use super::{body, idempotency, list_executions, malformed, wish};
+use super::{body, idempotency, instant, list_executions, malformed, wish};
 use crate::app::App;
 use crate::bulk::{MAX_COUNTED, MAX_EXECUTIONS, One, Selected, Selection};
 use crate::control::Carried;
@@ -89,7 +89,7 @@ struct Wanted {
     started_before: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Signal {
     name: String,
@@ -106,6 +106,7 @@ pub(super) async fn bulk(
     let request: Request = body::json(&app, &headers, body).await?;
     let reason = wish::reason(request.reason.clone())?;
     let mut selection = selection(&request)?;
+    let content = json!({ "signal": request.signal, "version": request.version });
     let action = wish(
         &app,
         request.action,
@@ -132,12 +133,14 @@ pub(super) async fn bulk(
     let mut wishes = Vec::with_capacity(selected.ids.len());
     for id in &selected.ids {
         let path = format!("/api/executions/bulk/{}/{id}", action.as_str());
+        let (name, content) = idempotency::request(&caller.name, &path, &headers, &content)?;
         let control = Control {
-            request: idempotency::request(&caller.name, &path, &headers)?,
+            request: name,
             by: caller.name.clone(),
             scopes: caller.scopes(),
             reason: reason.clone(),
             reply_to: None,
+            content,
             action: action.clone(),
         };
         wishes.push((*id, control));
@@ -245,14 +248,13 @@ fn selection(request: &Request) -> Result<Selection, Problem> {
         Cursor::from_text(text)
             .ok_or_else(|| malformed("`cursor` must be the `nextCursor` of another request"))
     });
-    let instant = |name, text: &Option<String>| list_executions::instant(name, text.clone());
-    let started_before = instant("startedBefore", started_before)?.map(Cursor::before);
+    let started_before = instant("startedBefore", started_before.as_deref())?.map(Cursor::before);
     Ok(Selection {
         statuses,
         workflow: workflow.clone(),
         key: key.clone(),
         triggered_by: triggered_by.clone(),
-        started_after: instant("startedAfter", started_after)?,
+        started_after: instant("startedAfter", started_after.as_deref())?,
         // The further back.
         before: cursor.transpose()?.into_iter().chain(started_before).min(),
         limit,

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::auth::{Allowed, Operate};
 use super::{body, wish};
@@ -30,5 +31,14 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     let request: Request = body::json(&app, &headers, body).await?;
     let reason = wish::reason(request.reason)?;
-    wish::carry_out(&app, &caller, &id, &headers, reason, ControlAction::Cancel).await
+    wish::carry_out(
+        &app,
+        &caller,
+        &id,
+        &headers,
+        reason,
+        &Value::Null,
+        ControlAction::Cancel,
+    )
+    .await
 }

@@ -8,16 +8,16 @@
 
 use std::sync::Arc;
 
-use afu9_schemas::WorkerKind;
 use afu9_schemas::message::{Control, ControlAction, HoldScope};
 use afu9_schemas::tool::kind_profile;
+use afu9_schemas::{RequestId, WorkerKind};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::auth::{Allowed, Caller, Operate};
 use super::start::unknown_workflow;
@@ -36,7 +36,7 @@ struct Request {
 }
 
 /// A scope as it was sent: the kind is any text yet.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Scope {
     All,
@@ -108,7 +108,14 @@ async fn by_scope(
     change: Change,
 ) -> Result<Response, Problem> {
     let request: Request = body::json(app, headers, body).await?;
-    change_hold(app, caller, headers, request.scope, request.reason, change).await
+    let path = match change {
+        Change::Hold => "/api/holds",
+        Change::Release => "/api/holds/release",
+    };
+    let content = json!(request.scope);
+    let (id, content) = idempotency::request(&caller.name, path, headers, &content)?;
+    let wish = (id, content, request.reason);
+    change_hold(app, caller, request.scope, wish, change).await
 }
 
 async fn by_workflow(
@@ -123,31 +130,36 @@ async fn by_workflow(
     if let Some(by) = &request.paused_by {
         wish::text("pausedBy", by)?;
     }
-    let scope = Scope::Workflow(name);
-    change_hold(app, caller, headers, scope, request.reason, change).await
+    let path = match change {
+        Change::Hold => format!("/api/workflows/{name}/pause"),
+        Change::Release => format!("/api/workflows/{name}/resume"),
+    };
+    let (id, content) = idempotency::request(&caller.name, &path, headers, &Value::Null)?;
+    let wish = (id, content, request.reason);
+    change_hold(app, caller, Scope::Workflow(name), wish, change).await
 }
 
 async fn change_hold(
     app: &App,
     caller: &Caller,
-    headers: &HeaderMap,
     scope: Scope,
-    reason: Option<String>,
+    (request, content, reason): (RequestId, Option<u64>, Option<String>),
     change: Change,
 ) -> Result<Response, Problem> {
     let reason = wish::reason(reason)?;
     let scope = checked(app, scope, change).await?;
-    let (path, action) = match change {
-        Change::Hold => ("/api/holds", ControlAction::Hold(scope.clone())),
-        Change::Release => ("/api/holds/release", ControlAction::Release(scope.clone())),
+    let action = match change {
+        Change::Hold => ControlAction::Hold(scope.clone()),
+        Change::Release => ControlAction::Release(scope.clone()),
     };
     let name = action.as_str();
     let control = Control {
-        request: idempotency::request(&caller.name, path, headers)?,
+        request,
         by: caller.name.clone(),
         scopes: caller.scopes(),
         reason,
         reply_to: None,
+        content,
         action,
     };
     let everywhere = app.control_everywhere(&control).await;

@@ -58,6 +58,7 @@ async fn decide(
 ) -> Result<Response, Problem> {
     let request: Request = body::json(app, headers, body).await?;
     let reason = wish::reason(request.reason)?;
+    let content = json!({"step": request.step});
     let step = match request.step {
         Some(step) => {
             wish::text("step", &step)?;
@@ -66,7 +67,7 @@ async fn decide(
         None => the_waiting_one(app, id).await?,
     };
     let action = ControlAction::Decide { step, decision };
-    wish::carry_out(app, caller, id, headers, reason, action).await
+    wish::carry_out(app, caller, id, headers, reason, &content, action).await
 }
 
 /// The one step that waits for an approval.

@@ -1,8 +1,9 @@
-//! `Idempotency-Key`: the caller's own name for a request, by which its repetition is recognised,
-//! whenever it comes.
+//! `Idempotency-Key`: the caller's own name for a request, by which its repetition is recognised:
+//! whenever it comes where it starts an execution, and among the last ones where it is a wish.
 
-use afu9_schemas::RequestId;
+use afu9_schemas::{RequestId, definition};
 use http::HeaderMap;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::malformed;
@@ -33,17 +34,27 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         })
 }
 
-/// Identifies the wish `caller` expresses at `path`: the same key means the same wish, for ever;
-/// without a key each wish is another one.
-pub(super) fn request(caller: &str, path: &str, headers: &HeaderMap) -> Result<RequestId, Problem> {
-    Ok(match key(headers)? {
-        None => RequestId::new(),
-        // Names of tokens and keys hold no line break: what lies between is the path.
-        Some(key) => {
-            let name = format!("{caller}\n{path}\n{key}");
-            RequestId::from_uuid(Uuid::new_v5(&REQUEST_NAMESPACE, name.as_bytes()))
-        }
-    })
+/// Identifies the wish `caller` expresses at `path`, and its content: the same key means the same wish
+/// as long as it is remembered (by the execution, or the partition for holds: the last 64, and those of
+/// the last minutes), and with another content it is refused. Without a key each wish is another one.
+///
+/// `content` is what the caller sent, not what came of it: `latest` is the same wish tomorrow. A reason
+/// is no part of it.
+pub(super) fn request(
+    caller: &str,
+    path: &str,
+    headers: &HeaderMap,
+    content: &Value,
+) -> Result<(RequestId, Option<u64>), Problem> {
+    let Some(key) = key(headers)? else {
+        return Ok((RequestId::new(), None));
+    };
+    // Names of tokens and keys hold no line break: what lies between is the path.
+    let name = format!("{caller}\n{path}\n{key}");
+    let request = RequestId::from_uuid(Uuid::new_v5(&REQUEST_NAMESPACE, name.as_bytes()));
+    let content = definition::hash(content).to_string();
+    let (content, _) = Uuid::new_v5(&REQUEST_NAMESPACE, content.as_bytes()).as_u64_pair();
+    Ok((request, Some(content)))
 }
 
 #[cfg(test)]
@@ -73,7 +84,9 @@ mod tests {
 
     #[test]
     fn a_wish_is_the_same_for_the_same_caller_path_and_key() {
-        let wish = |caller, path, key: &str| request(caller, path, &with(key)).expect("valid");
+        let content = serde_json::json!({"step": "a"});
+        let sent = |caller, path, key: &str| request(caller, path, &with(key), &content);
+        let wish = |caller, path, key: &str| sent(caller, path, key).expect("valid");
         let first = wish("ada", "/a/pause", "k");
         assert_eq!(first, wish("ada", "/a/pause", "k"));
         for other in [
@@ -81,10 +94,15 @@ mod tests {
             wish("ada", "/b/pause", "k"),
             wish("ada", "/a/pause", "l"),
         ] {
-            assert_ne!(first, other);
+            assert_ne!(first.0, other.0);
+            assert_eq!(first.1, other.1);
         }
+        let (same, other) =
+            request("ada", "/a/pause", &with("k"), &Value::Null).expect("another content");
+        assert_eq!(same, first.0);
+        assert_ne!(other, first.1);
         let none = HeaderMap::new();
-        let anew = || request("ada", "/a/pause", &none).expect("valid");
-        assert_ne!(anew(), anew());
+        let anew = || request("ada", "/a/pause", &none, &content).expect("valid");
+        assert_ne!(anew().0, anew().0);
     }
 }

@@ -1,5 +1,6 @@
-//! `GET /api/audit?execution=&action=&limit=&after=`: who wished what, and what came of it, newest
-//! first. Without a database: what the history stream still holds.
+//! `GET /api/audit?execution=&action=&by=&outcome=&from=&to=&limit=&after=`: who wished what, and what
+//! came of it, newest first. `from` counts, `to` does not. Without a database: what the history stream
+//! still holds.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::{Allowed, Read};
-use super::{malformed, page_limit, stored_problem};
+use super::{instant, malformed, page_limit, stored_problem};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::stored::{AuditCursor, AuditEntry, AuditFilter};
@@ -21,11 +22,12 @@ use crate::stored::{AuditCursor, AuditEntry, AuditFilter};
 const DEFAULT_LIMIT: u32 = 50;
 
 /// The actions there are, by their names.
-const ACTIONS: [&str; 14] = [
+const ACTIONS: [&str; 16] = [
     "cancel",
     "pause",
     "resume",
     "retry",
+    "rerun",
     "signal",
     "approve",
     "reject",
@@ -36,13 +38,21 @@ const ACTIONS: [&str; 14] = [
     "enable",
     "pause_schedule",
     "resume_schedule",
+    "apply",
 ];
+
+/// What can come of them.
+const OUTCOMES: [&str; 3] = ["applied", "unchanged", "refused"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     execution: Option<String>,
     action: Option<String>,
+    by: Option<String>,
+    outcome: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
     limit: Option<String>,
     after: Option<String>,
 }
@@ -53,7 +63,10 @@ pub(super) async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(wanted) = wanted.map_err(|_| {
-        malformed("the query may have `execution`, `action`, `limit` and `after`, each once")
+        malformed(
+            "the query may have `execution`, `action`, `by`, `outcome`, `from`, `to`, `limit` and \
+             `after`, each once",
+        )
     })?;
     let limit = page_limit(
         wanted.limit.as_deref(),
@@ -76,21 +89,31 @@ fn filter(wanted: Wanted, limit: u32) -> Result<AuditFilter, Problem> {
         id.parse()
             .map_err(|_| malformed("`execution` must be the id of an execution"))
     });
-    if let Some(action) = &wanted.action
-        && !ACTIONS.contains(&action.as_str())
-    {
-        let known = ACTIONS.join(", ");
-        return Err(malformed(format!("`action` must be one of {known}")));
-    }
+    one_of("action", wanted.action.as_deref(), &ACTIONS)?;
+    one_of("outcome", wanted.outcome.as_deref(), &OUTCOMES)?;
     let before = wanted.after.as_deref().map(|text| {
         cursor(text).ok_or_else(|| malformed("`after` must be the `nextAfter` of another page"))
     });
     Ok(AuditFilter {
         execution: execution.transpose()?,
         action: wanted.action,
+        by: wanted.by,
+        outcome: wanted.outcome,
+        from: instant("from", wanted.from.as_deref())?,
+        to: instant("to", wanted.to.as_deref())?,
         limit: Some(limit),
         before: before.transpose()?,
     })
+}
+
+fn one_of(name: &str, given: Option<&str>, known: &[&str]) -> Result<(), Problem> {
+    match given {
+        Some(given) if !known.contains(&given) => {
+            let known = known.join(", ");
+            Err(malformed(format!("`{name}` must be one of {known}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn cursor_text(entry: &AuditEntry) -> String {
@@ -106,12 +129,11 @@ fn cursor(text: &str) -> Option<AuditCursor> {
 }
 
 fn entry_json(entry: &AuditEntry) -> Value {
-    let (outcome, refusal) = match &entry.outcome {
-        ControlOutcome::Applied => ("applied", None),
-        ControlOutcome::Unchanged => ("unchanged", None),
+    let refusal = match &entry.outcome {
         ControlOutcome::Refused { code, message } => {
-            ("refused", Some(json!({"code": code, "message": message})))
+            Some(json!({"code": code, "message": message}))
         }
+        ControlOutcome::Applied | ControlOutcome::Unchanged => None,
     };
     json!({
         "request": entry.request,
@@ -122,7 +144,7 @@ fn entry_json(entry: &AuditEntry) -> Value {
         "scopes": entry.scopes,
         "reason": entry.reason,
         "details": entry.details,
-        "outcome": outcome,
+        "outcome": entry.outcome.as_str(),
         "refusal": refusal,
     })
 }

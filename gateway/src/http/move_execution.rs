@@ -35,8 +35,9 @@ pub(super) async fn go_on_with(
     let reason = wish::reason(request.reason)?;
     let (view, _) = show_execution::find(&app, &id).await?;
     let record = workflow_versions::find(&app, &view.summary.workflow, request.version).await?;
+    let content = request.version.content();
     let action = ControlAction::Move {
         to: record.workflow,
     };
-    wish::carry_out(&app, &caller, &id, &headers, reason, action).await
+    wish::carry_out(&app, &caller, &id, &headers, reason, &content, action).await
 }

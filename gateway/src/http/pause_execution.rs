@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::auth::{Allowed, Operate};
 use super::{body, wish};
@@ -36,5 +37,14 @@ pub(super) async fn pause(
         wish::text("pausedBy", by)?;
     }
     let reason = wish::reason(request.reason)?;
-    wish::carry_out(&app, &caller, &id, &headers, reason, ControlAction::Pause).await
+    wish::carry_out(
+        &app,
+        &caller,
+        &id,
+        &headers,
+        reason,
+        &Value::Null,
+        ControlAction::Pause,
+    )
+    .await
 }

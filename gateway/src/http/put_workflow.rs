@@ -4,20 +4,26 @@ use std::sync::Arc;
 
 use afu9_broker::history::history_message;
 use afu9_engine::workflow::{self, Compiled};
+use afu9_schemas::RequestId;
 use afu9_schemas::definition::{self, Diagnostic, ReadOptions};
-use afu9_schemas::message::{DefinitionRecord, HistoryBatch, HistoryEvent, HistoryKind};
+use afu9_schemas::message::{
+    Control, ControlAction, ControlOutcome, ControlRecord, DefinitionRecord, HistoryBatch,
+    HistoryEvent, HistoryKind,
+};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::auth::{Admin, Allowed};
 use super::start::test_tools;
 use super::validate_workflow::mistakes_json;
 use super::{body, computed};
 use crate::app::{App, now};
+use crate::config::Scope;
 use crate::problem::{Kind, Problem};
 
 pub(super) async fn put(
@@ -97,6 +103,38 @@ fn compile(source: &str, name: &str) -> Result<Compiled, Vec<Diagnostic>> {
     }
 }
 
+/// Names the wish to store a version: whoever tells of it again tells the same.
+const APPLY_NAMESPACE: Uuid = Uuid::from_u128(0x6a1f_09a2_5c0e_7f4b_9d33_af09_0000_0003);
+
+/// What the audit log says of a version: who stored it, and when. That a definition is sent again which
+/// is the newest version already changes nothing, and is not on record.
+fn audit(record: &DefinitionRecord) -> HistoryEvent {
+    let workflow = &record.workflow;
+    let name = format!("{}.{}", workflow.id, workflow.version);
+    let control = Control {
+        request: RequestId::from_uuid(Uuid::new_v5(&APPLY_NAMESPACE, name.as_bytes())),
+        by: record.applied_by.clone(),
+        // Nobody stores a definition without it.
+        scopes: vec![Scope::Admin.as_str().to_owned()],
+        reason: None,
+        reply_to: None,
+        content: None,
+        action: ControlAction::Apply {
+            to: workflow.clone(),
+        },
+    };
+    HistoryEvent {
+        execution: None,
+        number: 0,
+        at: record.applied_at,
+        kind: HistoryKind::Controlled(Box::new(ControlRecord {
+            execution: None,
+            control,
+            outcome: ControlOutcome::Applied,
+        })),
+    }
+}
+
 /// Tells history, by which Postgres gets it.
 async fn publish(app: &App, record: &DefinitionRecord) -> Result<(), Problem> {
     let event = HistoryEvent {
@@ -107,7 +145,7 @@ async fn publish(app: &App, record: &DefinitionRecord) -> Result<(), Problem> {
     };
     let message = history_message(&HistoryBatch {
         partition: None,
-        events: vec![event],
+        events: vec![event, audit(record)],
     });
     let message = message.map_err(|error| Problem::publish(&error))?;
     app.broker

@@ -3,16 +3,19 @@
 //! With `fromStep`, what that step does not depend on being done again is taken over as it was.
 //! Answered as a trigger is, with `rerunOf` and the names of the `kept` steps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use afu9_engine::Workflow;
+use afu9_engine::workflow::NodeAction;
+use afu9_schemas::ExecutionId;
 use afu9_schemas::definition;
-use afu9_schemas::message::{Rerun, Start, Trigger, TriggerKind};
+use afu9_schemas::message::{Repository, Rerun, Start, Trigger, TriggerKind};
 use afu9_schemas::view::ExecutionView;
-use afu9_schemas::{ExecutionId, Lane};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,11 +24,12 @@ use super::workflow_versions::Wanted;
 use super::{body, computed, idempotency, show_execution, start, wish, workflow_versions};
 use crate::app::App;
 use crate::definitions::Known;
-use crate::executions::Source;
 use crate::problem::{Kind, Problem};
 use crate::rerun::{CannotKeep, kept};
-use crate::stored::StoredError;
 use crate::traceparent;
+
+/// Workflows looked at to learn whether a step asks people; one that runs more is taken to ask.
+const MAX_CHILDREN_LOOKED_AT: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -66,10 +70,11 @@ pub(super) async fn rerun(
         let name = format!("rerun:{}:{of}:{key}", caller.name);
         (name, content_of(of, &request))
     });
-    let (start, kept_steps) = Box::pin(prepared(&app, &caller, &headers, view, request)).await?;
+    let (start, kept_steps) =
+        Box::pin(prepared(&app, &caller, &headers, view, request, reason)).await?;
     let mut accepted = Box::pin(start::submit(&app, submission, start)).await?;
     let execution = accepted.execution;
-    tracing::info!(%execution, %of, by = caller.name, reason, "execution repeated");
+    tracing::info!(%execution, %of, by = caller.name, "execution repeated");
     accepted.more.insert("rerunOf".to_owned(), json!(of));
     accepted.more.insert("kept".to_owned(), json!(kept_steps));
     Ok(accepted.into_response())
@@ -89,15 +94,7 @@ async fn ended(app: &App, id: &str) -> Result<Box<ExecutionView>, Problem> {
         .coded("execution.not_ended")
         .with("executionStatus", json!(status.as_str())));
     }
-    if source != Source::Live || !view.truncated {
-        return Ok(view);
-    }
-    match app.stored.show(view.summary.id).await {
-        // Written a moment after the owner knew it; an end that is not written yet is not all.
-        Ok(Some(stored)) if stored.summary.status.is_terminal() => Ok(Box::new(stored)),
-        Ok(_) | Err(StoredError::Away(_)) => Ok(view),
-        Err(error @ StoredError::Unusable(_)) => Err(Problem::internal(&error)),
-    }
+    show_execution::whole(app, view, source).await
 }
 
 /// The start, and the names of the steps it takes over.
@@ -107,6 +104,7 @@ async fn prepared(
     headers: &HeaderMap,
     view: Box<ExecutionView>,
     request: Request,
+    reason: Option<String>,
 ) -> Result<(Start, Vec<String>), Problem> {
     let name = &view.summary.workflow;
     // Who disabled a workflow wants no execution of any version.
@@ -118,13 +116,15 @@ async fn prepared(
     let workflow = start::runnable(app, &known)?;
     let kept = match &request.from_step {
         None => Vec::new(),
-        Some(from) => kept(workflow, &view, from).map_err(|error| cannot_keep(&error))?,
+        Some(from) => {
+            let asking = Box::pin(asking(app, workflow)).await?;
+            kept(workflow, &view, from, &asking).map_err(|error| cannot_keep(&error))?
+        }
     };
     let names = kept.iter().map(|step| step.name.clone()).collect();
-    let repository = match (&request.repository, &view.repository) {
-        (Some(given), _) => Some(start::repository(given)?),
-        (None, Some(before)) => Some(start::repository(&json!(before))?),
-        (None, None) => None,
+    let repository = match &request.repository {
+        Some(given) => Some(start::repository(given)?),
+        None => repository(&view),
     };
     let mut start = Start {
         workflow: known.record.workflow.clone(),
@@ -137,18 +137,82 @@ async fn prepared(
             depth: 0,
             initiator: None,
         },
-        lane: Lane::Bulk,
+        lane: view.lane,
         traceparent: traceparent::of(headers),
         key: None,
-        priority: 0,
+        priority: view.priority,
         parent: None,
         rerun: Some(Box::new(Rerun {
             of: view.summary.id,
             kept,
+            from_step: request.from_step,
+            reason,
+            scopes: caller.scopes(),
         })),
     };
     start::prepare(workflow, &mut start)?;
     Ok((start, names))
+}
+
+/// The repository of the earlier execution, as its trigger knew it.
+fn repository(view: &ExecutionView) -> Option<Repository> {
+    let (owner, name) = view.repository.as_deref()?.split_once('/')?;
+    Some(Repository {
+        owner: owner.to_owned(),
+        name: name.to_owned(),
+        default_branch: view.default_branch.clone(),
+    })
+}
+
+/// The steps of `workflow` in which people decide: approvals, and steps that run a workflow which has
+/// one, or runs one that has.
+async fn asking(app: &App, workflow: &Workflow) -> Result<BTreeSet<u32>, Problem> {
+    let mut asking = BTreeSet::new();
+    for (index, node) in workflow.numbered() {
+        if asks(app, &node.action).await? {
+            asking.insert(index);
+        }
+    }
+    Ok(asking)
+}
+
+async fn asks(app: &App, action: &NodeAction) -> Result<bool, Problem> {
+    let child = |action: &NodeAction| match action {
+        NodeAction::Workflow {
+            workflow, version, ..
+        } => Some((workflow.clone(), *version)),
+        _ => None,
+    };
+    if matches!(action, NodeAction::Approval { .. }) {
+        return Ok(true);
+    }
+    let mut open = Vec::from_iter(child(action));
+    let mut seen = BTreeSet::new();
+    while let Some((name, version)) = open.pop() {
+        if !seen.insert((name.clone(), version)) {
+            continue;
+        }
+        if seen.len() > MAX_CHILDREN_LOOKED_AT {
+            return Ok(true);
+        }
+        let wanted = version.map_or(Wanted::Latest, Wanted::Number);
+        let known = match workflow_versions::find(app, &name, wanted).await {
+            Ok(record) => computed(move || Known::new(record)).await?,
+            // It would ask nobody: it would fail.
+            Err(problem) if problem.status() == StatusCode::NOT_FOUND => continue,
+            Err(problem) => return Err(problem),
+        };
+        let Some(workflow) = &known.workflow else {
+            return Ok(true);
+        };
+        for node in &workflow.nodes {
+            if matches!(node.action, NodeAction::Approval { .. }) {
+                return Ok(true);
+            }
+            open.extend(child(&node.action));
+        }
+    }
+    Ok(false)
 }
 
 /// The given input, or that of the earlier execution.
@@ -175,10 +239,7 @@ fn cannot_keep(error: &CannotKeep) -> Problem {
 
 /// What a request says: the same key with another content is a mistake.
 fn content_of(of: ExecutionId, request: &Request) -> String {
-    let version = request.version.map(|version| match version {
-        Wanted::Latest => json!("latest"),
-        Wanted::Number(number) => json!(number),
-    });
+    let version = request.version.map(Wanted::content);
     definition::hash(&json!({
         "of": of,
         "input": request.input.as_ref().map(|input| json!([input])),

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auth::{Allowed, Operate};
 use super::{body, wish};
@@ -39,9 +39,10 @@ pub(super) async fn retry(
         wish::text("step", step)?;
     }
     let reason = wish::reason(request.reason)?;
+    let content = json!({"step": request.step, "params": request.params});
     let action = ControlAction::Retry {
         step: request.step,
         params: request.params,
     };
-    wish::carry_out(&app, &caller, &id, &headers, reason, action).await
+    wish::carry_out(&app, &caller, &id, &headers, reason, &content, action).await
 }

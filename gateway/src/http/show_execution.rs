@@ -13,6 +13,7 @@ use super::shown;
 use crate::app::App;
 use crate::executions::{Found, Source, execution_json};
 use crate::problem::{Kind, Problem};
+use crate::stored::StoredError;
 
 pub(super) async fn show(
     State(app): State<Arc<App>>,
@@ -20,7 +21,27 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let (view, source) = find(&app, &id).await?;
+    let view = whole(&app, view, source).await?;
     Ok(Json(execution_json(&view, source)))
+}
+
+/// The execution with everything that is known of it: its owner leaves out what does not fit into a
+/// message, the database does not.
+pub(super) async fn whole(
+    app: &App,
+    view: Box<ExecutionView>,
+    source: Source,
+) -> Result<Box<ExecutionView>, Problem> {
+    let ended = view.summary.status.is_terminal();
+    if source != Source::Live || !view.truncated || !ended {
+        return Ok(view);
+    }
+    match app.stored.show(view.summary.id).await {
+        // Written a moment after the owner knew it; an end that is not written yet is not all.
+        Ok(Some(stored)) if stored.summary.status.is_terminal() => Ok(Box::new(stored)),
+        Ok(_) | Err(StoredError::Away(_)) => Ok(view),
+        Err(error @ StoredError::Unusable(_)) => Err(Problem::internal(&error)),
+    }
 }
 
 /// The id in a path.

@@ -35,6 +35,7 @@ pub(super) async fn signal(
         serde_json::from_slice(&read.bytes)
             .map_err(|error| malformed(format!("the payload is not JSON: {error}")))?
     };
+    let content = payload.clone();
     let action = ControlAction::Signal { name, payload };
-    wish::carry_out(&app, &caller, &id, &headers, None, action).await
+    wish::carry_out(&app, &caller, &id, &headers, None, &content, action).await
 }

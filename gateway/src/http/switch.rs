@@ -197,13 +197,16 @@ async fn control(
     path: &str,
     action: ControlAction,
 ) -> Result<Control, Problem> {
-    let request: Request = body::json(app, headers, body).await?;
+    let sent: Request = body::json(app, headers, body).await?;
+    // All of it is in the path.
+    let (request, content) = idempotency::request(&caller.name, path, headers, &Value::Null)?;
     Ok(Control {
-        request: idempotency::request(&caller.name, path, headers)?,
+        request,
         by: caller.name.clone(),
         scopes: caller.scopes(),
-        reason: wish::reason(request.reason)?,
+        reason: wish::reason(sent.reason)?,
         reply_to: None,
+        content,
         action,
     })
 }

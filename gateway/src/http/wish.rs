@@ -10,7 +10,7 @@ use afu9_schemas::view::{ExecutionStatus, ExecutionView};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::{MAX_TEXT_BYTES, idempotency, malformed, show_execution};
@@ -22,27 +22,30 @@ use crate::problem::{Kind, Problem};
 /// Longest reason, in bytes.
 const MAX_REASON_BYTES: usize = 4096;
 
-/// Stores the wish of `caller` about the execution `id`, and answers with what comes of it.
+/// Stores the wish of `caller` about the execution `id`, and answers with what comes of it. `content`
+/// is what they sent beside a reason: the same `Idempotency-Key` with another content is a mistake.
 pub(super) async fn carry_out(
     app: &App,
     caller: &Caller,
     id: &str,
     headers: &HeaderMap,
     reason: Option<String>,
+    content: &Value,
     action: ControlAction,
 ) -> Result<Response, Problem> {
     let execution = show_execution::id(id)?;
     let name = path(&action);
     let path = format!("/api/executions/{execution}/{name}");
+    let (request, content) = idempotency::request(&caller.name, &path, headers, content)?;
     let control = Control {
-        request: idempotency::request(&caller.name, &path, headers)?,
+        request,
         by: caller.name.clone(),
         scopes: caller.scopes(),
         reason,
         reply_to: None,
+        content,
         action: action.clone(),
     };
-    let request = control.request;
     let carried = app.control(execution, control, CONTROL_PATIENCE).await;
     let carried = match carried.map_err(|error| error.problem())? {
         Carried::Refused { code, message } => {
@@ -139,6 +142,7 @@ fn ended(view: &ExecutionView, action: &ControlAction) -> Result<Carried, Proble
 /// A refusal of the engine's.
 pub(super) fn refusal(code: &str, message: impl Into<String>) -> Problem {
     let kind = match code {
+        "idempotency.conflict" => Kind::IdempotencyConflict,
         "approval.scope" | "approval.not_approver" | "approval.self" => Kind::Forbidden,
         _ => Kind::Refused,
     };
@@ -151,6 +155,9 @@ fn next_action(code: &str) -> &'static str {
         "approval.not_approver" | "approval.self" => "let somebody decide who may",
         "approval.not_waiting" => "GET /api/executions/{id} shows which steps wait",
         "approval.decided" => "a decision cannot be taken back; cancel the execution instead",
+        "control.repeated" | "idempotency.conflict" => {
+            "use a new Idempotency-Key, or none, for a new request"
+        }
         "execution.ending" => "wait until it has ended",
         "execution.not_paused" => "nothing has to be resumed",
         "execution.not_failed" | "execution.undone" => {
@@ -179,6 +186,8 @@ mod tests {
             ("approval.self", 403, "POLICY"),
             ("approval.scope", 403, "POLICY"),
             ("execution.not_paused", 409, "STATE"),
+            ("control.repeated", 409, "STATE"),
+            ("idempotency.conflict", 422, "STATE"),
             ("a.code_of_tomorrow", 409, "STATE"),
         ] {
             let body = refusal(code, "why").body("r");

@@ -33,6 +33,15 @@ pub(super) enum Wanted {
     Number(u32),
 }
 
+impl serde::Serialize for Wanted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Latest => serializer.serialize_str("latest"),
+            Self::Number(number) => serializer.serialize_u32(*number),
+        }
+    }
+}
+
 impl Wanted {
     const FORM: &str = "a version is a number from 1, or `latest`";
 
@@ -41,6 +50,14 @@ impl Wanted {
         match text {
             "latest" => Some(Self::Latest),
             _ => text.parse().ok().filter(|n| *n > 0).map(Self::Number),
+        }
+    }
+
+    /// As a part of what a caller sent, whichever way.
+    pub(super) fn content(self) -> Value {
+        match self {
+            Self::Latest => json!("latest"),
+            Self::Number(number) => json!(number),
         }
     }
 }

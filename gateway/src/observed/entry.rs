@@ -42,6 +42,10 @@ impl Entry {
         started: ExecutionStarted,
     ) -> Self {
         let bytes = ENTRY_BYTES + json_size(&started.input);
+        let default_branch = started
+            .repository
+            .as_ref()
+            .and_then(|repository| repository.default_branch.clone());
         let view = ExecutionView {
             summary: ExecutionSummary {
                 id,
@@ -59,11 +63,15 @@ impl Entry {
             repository: started
                 .repository
                 .map(|r| format!("{}/{}", r.owner, r.name)),
+            default_branch,
+            lane: started.lane,
+            priority: started.priority,
             steps: Vec::new(),
             paused: None,
             key: started.key,
             parent: started.parent,
             rerun_of: started.rerun_of,
+            rerun_reason: started.rerun_reason,
             signals: 0,
             truncated: false,
         };

@@ -60,6 +60,13 @@ impl Wishes {
                         .action
                         .as_ref()
                         .is_none_or(|action| *action == entry.action)
+                    && filter.by.as_ref().is_none_or(|by| *by == entry.by)
+                    && filter
+                        .outcome
+                        .as_ref()
+                        .is_none_or(|outcome| outcome == entry.outcome.as_str())
+                    && filter.from.is_none_or(|from| entry.at >= from)
+                    && filter.to.is_none_or(|to| entry.at < to)
                     && filter.before.is_none_or(|before| {
                         (entry.at, entry.request) < (before.at, before.request)
                     })
@@ -92,6 +99,12 @@ fn details(action: ControlAction) -> Option<Value> {
         ControlAction::PauseSchedule(schedule) | ControlAction::ResumeSchedule(schedule) => {
             Some(json!(schedule))
         }
+        ControlAction::Rerun {
+            execution,
+            from_step,
+            version,
+        } => Some(json!({"executionId": execution, "fromStep": from_step, "version": version})),
+        ControlAction::Apply { to } => Some(json!({"to": to})),
         ControlAction::Hold(scope) | ControlAction::Release(scope) => Some(json!({"scope": scope})),
     }
 }
@@ -121,6 +134,7 @@ mod tests {
                 scopes: vec!["operate".to_owned()],
                 reason: None,
                 reply_to: None,
+                content: None,
                 action,
             },
             outcome: ControlOutcome::Applied,

@@ -164,6 +164,85 @@ async fn the_same_key_is_the_same_wish() {
     gateway.stop().await;
 }
 
+/// What the same key said before must not hide that something else is wanted now.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_with_another_content_is_a_mistake() {
+    let world = world().await;
+    let owner = world.folding().await;
+    let gateway = applied(&world, &[("gate", GATE), ("work", WORK)]).await;
+    let id = gateway.start("gate").await;
+    let keyed = async |path: &str, body: &Value| {
+        let call = gateway.admin(Method::POST, path);
+        answer(call.header("Idempotency-Key", "k").json(body)).await
+    };
+    let signal = format!("/api/executions/{id}/signal/other");
+    keyed(&signal, &json!({"a": 1, "b": 2}))
+        .await
+        .expect_outcome("applied");
+    let again = keyed(&signal, &json!({"b": 2, "a": 1})).await;
+    again.expect_outcome("unchanged");
+    let other = keyed(&signal, &json!({"a": 2})).await;
+    other.expect_problem(422, "idempotency.conflict", "STATE");
+    assert_eq!(gateway.show(id).await["execution"]["signals"], 1);
+
+    let pause = format!("/api/executions/{id}/pause");
+    keyed(&pause, &json!({"reason": "lunch"}))
+        .await
+        .expect_outcome("applied");
+    let again = keyed(&pause, &json!({"reason": "a long lunch"})).await;
+    again.expect_outcome("unchanged");
+
+    // The newest version is another one later, and the wish is the same.
+    let moves = format!("/api/executions/{id}/move");
+    let latest = json!({"version": "latest"});
+    keyed(&moves, &latest).await.expect_outcome("unchanged");
+    let newer = GATE.replace("waitFor: go", "waitFor: go, timeoutMs: 5000");
+    assert_eq!(gateway.put("gate", &newer).await.body["version"], 2);
+    keyed(&moves, &latest).await.expect_outcome("unchanged");
+    let other = keyed(&moves, &json!({"version": 2})).await;
+    other.expect_problem(422, "idempotency.conflict", "STATE");
+
+    let hold = json!({"scope": {"workflow": "gate"}});
+    keyed("/api/holds", &hold).await.expect_outcome("applied");
+    let other = keyed("/api/holds", &json!({"scope": "all"})).await;
+    other.expect_problem(422, "idempotency.conflict", "STATE");
+    // Another path is another wish.
+    for name in ["work", "gate"] {
+        let paused = keyed(&format!("/api/workflows/{name}/pause"), &json!({})).await;
+        paused.expect_outcome(if name == "work" {
+            "applied"
+        } else {
+            "unchanged"
+        });
+    }
+    let bulk = |payload: u32| {
+        json!({
+            "action": "signal", "filter": {"workflow": "gate"},
+            "signal": {"name": "other", "payload": payload},
+        })
+    };
+    let told = keyed("/api/executions/bulk", &bulk(1)).await;
+    assert_eq!(told.body["applied"], 1, "{told:?}");
+    let told = keyed("/api/executions/bulk", &bulk(2)).await;
+    assert_eq!(
+        told.body["failures"][0]["code"], "idempotency.conflict",
+        "{told:?}"
+    );
+
+    // What was refused stays so, and says what to do.
+    let work = gateway.start("work").await;
+    gateway.reaches(work, ExecutionStatus::Running).await;
+    let resume = format!("/api/executions/{work}/resume");
+    let refused = keyed(&resume, &json!({})).await;
+    refused.expect_problem(409, "execution.not_paused", "STATE");
+    let again = keyed(&resume, &json!({})).await;
+    again.expect_problem(409, "control.repeated", "STATE");
+    let next = again.body["nextAction"].as_str().unwrap_or_default();
+    assert!(next.contains("Idempotency-Key"), "{again:?}");
+    owner.end().await;
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_nobody_answers_is_stored_and_carried_out_later() {
     let world = world().await;
@@ -283,7 +362,30 @@ async fn every_wish_is_in_the_audit_log() {
     assert_eq!(next.body["nextAfter"], json!(null));
     let one = gateway.get("/api/audit?action=retry").await;
     assert_eq!(one.body["entries"].as_array().map(Vec::len), Some(1));
-    for bad in ["action=odd", "after=x", "limit=0", "execution=x", "no=1"] {
+    let applied = "/api/audit?action=apply&by=admin&outcome=applied&from=2000-01-01T00:00:00Z";
+    let applied = gateway.get(applied).await.body["entries"].clone();
+    assert_eq!(applied[0]["details"]["to"]["name"], "gate", "{applied}");
+    assert_eq!(applied[0]["scopes"], json!(["admin"]));
+    // That it is the newest version already changes nothing.
+    assert_eq!(gateway.put("gate", GATE).await.status, 200);
+    let count = async |query: &str| {
+        let found = gateway.get(&format!("/api/audit?{query}")).await;
+        found.body["entries"].as_array().map(Vec::len)
+    };
+    assert_eq!(count("action=apply").await, Some(1));
+    assert_eq!(count("outcome=refused").await, Some(1));
+    assert_eq!(count("by=nobody").await, Some(0));
+    assert_eq!(count("to=2000-01-01T00:00:00Z").await, Some(0));
+    for bad in [
+        "action=odd",
+        "after=x",
+        "limit=0",
+        "execution=x",
+        "no=1",
+        "outcome=odd",
+        "from=noon",
+        "to=1",
+    ] {
         let refused = gateway.get(&format!("/api/audit?{bad}")).await;
         refused.expect_problem(400, "request.malformed", "POLICY");
     }

@@ -122,3 +122,46 @@ async fn a_rejection_fails_the_step() {
     unknown.expect_problem(404, "execution.unknown", "STATE");
     gateway.stop().await;
 }
+
+/// One for whoever may approve, one for whoever may ship.
+const SHIP: &str = "\
+name: ship
+steps:
+  - { name: review, approval: {}, needs: [] }
+  - { name: go, approval: { scope: \"approve:ship\" }, needs: [] }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_asks_for_a_named_scope_is_decided_by_those_who_have_it() {
+    let world = world().await;
+    let _owner = world.folding().await;
+    let gateway = applied(&world, &[("ship", SHIP)]).await;
+    let id = gateway.start("ship").await;
+    gateway.reaches(id, ExecutionStatus::Running).await;
+    let step = |name: &str| json!({ "step": name });
+    for (token, name) in [("approve", "go"), ("approve.ship", "review")] {
+        let refused = decide(&gateway, token, id, "approve", step(name)).await;
+        refused.expect_problem(403, "approval.scope", "POLICY");
+    }
+    for token in ["operate", "trigger", "read"] {
+        let refused = decide(&gateway, token, id, "approve", step("go")).await;
+        refused.expect_problem(403, "auth.missing_scope", "POLICY");
+    }
+    for (token, name) in [("approve", "review"), ("approve.ship", "go")] {
+        let approved = decide(&gateway, token, id, "approve", step(name)).await;
+        approved.expect_outcome("applied");
+    }
+    gateway.reaches(id, ExecutionStatus::Completed).await;
+    let another = gateway.start("ship").await;
+    gateway.reaches(another, ExecutionStatus::Running).await;
+    let rejected = decide(&gateway, "admin", another, "reject", step("go")).await;
+    rejected.expect_outcome("applied");
+    let wrong = SHIP.replace("approve:ship", "ship");
+    let refused = gateway.put("ship", &wrong).await;
+    refused.expect_problem(422, "definition.invalid", "POLICY");
+    assert_eq!(
+        refused.body["errors"][0]["path"], "/steps/1/approval/scope",
+        "{refused:?}"
+    );
+    gateway.stop().await;
+}

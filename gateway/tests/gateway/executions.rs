@@ -70,6 +70,10 @@ pub(crate) fn view(id: ExecutionId, began: i64) -> ExecutionView {
         key: None,
         parent: None,
         rerun_of: None,
+        default_branch: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         signals: 0,
         truncated: false,
     }
@@ -140,6 +144,9 @@ async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatu
         key: Some("echo:k".to_owned()),
         parent: None,
         rerun_of: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         status: ExecutionStatus::Running,
     };
     publish(
@@ -385,6 +392,16 @@ async fn history_of_more(world: &World, gateway: &Running, done: ExecutionId) {
     let next = gateway.get(&next).await;
     assert_eq!(next.body["items"].as_array().map(Vec::len), Some(1));
     assert_eq!(next.body["nextAfter"], json!(null));
+    assert_eq!(
+        (&next.body["counts"]["total"], &next.body["endedOnly"]),
+        (&json!(3), &json!(true))
+    );
+    for (status, count) in [("completed", 3), ("failed", 0)] {
+        let some = gateway.get(&format!("{items}?status={status}")).await;
+        assert_eq!(some.body["items"].as_array().map(Vec::len), Some(count));
+    }
+    let running = gateway.get(&format!("{items}?status=running")).await;
+    running.expect_problem(400, "request.malformed", "POLICY");
     let counted = &gateway.get(&path).await.body["steps"][0]["items"];
     assert_eq!(
         (&counted["total"], &counted["completed"]),
@@ -401,6 +418,7 @@ async fn history_of_more(world: &World, gateway: &Running, done: ExecutionId) {
             scopes: vec!["operate".to_owned()],
             reason: None,
             reply_to: None,
+            content: None,
             action: ControlAction::Pause,
         },
         outcome: ControlOutcome::Applied,

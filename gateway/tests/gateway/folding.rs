@@ -81,7 +81,12 @@ impl Folding {
             ended_at: at,
             outcome,
         };
-        let kind = InputKind::JobResult(Box::new(result));
+        self.takes(execution, InputKind::JobResult(Box::new(result)))
+            .await;
+    }
+
+    /// The log takes an input.
+    pub(crate) async fn takes(&self, execution: ExecutionId, kind: InputKind) {
         let stored = self.writer.submit(Input { execution, kind }).await;
         stored.expect("stored");
     }

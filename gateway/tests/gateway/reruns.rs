@@ -1,8 +1,10 @@
 //! Repeating executions that have ended.
 
-use afu9_schemas::ExecutionId;
-use afu9_schemas::message::{KeptStep, Start, TriggerKind};
+use afu9_schemas::message::{
+    ChildEnded, ChildResolved, ChildStart, InputKind, KeptStep, Start, TriggerKind,
+};
 use afu9_schemas::view::ExecutionStatus;
+use afu9_schemas::{ExecutionId, Lane};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -26,7 +28,10 @@ async fn an_ended_execution_is_repeated_whole_or_from_a_step() {
     let world = world().await;
     let owner = world.folding().await;
     let gateway = applied(&world, &[("work", WORK)]).await;
-    let body = json!({"input": {"n": 1}, "repository": "acme/shop"});
+    let repository = json!({"owner": "acme", "name": "shop", "default_branch": "trunk"});
+    let body = json!({
+        "input": {"n": 1}, "repository": repository, "lane": "interactive", "priority": 7,
+    });
     let first = id(&gateway.post("/api/workflows/work/trigger", &body).await);
     gateway.reaches(first, ExecutionStatus::Running).await;
     let early = gateway.wish(first, "rerun", &json!({})).await;
@@ -59,8 +64,37 @@ async fn an_ended_execution_is_repeated_whole_or_from_a_step() {
         (start.trigger.kind, start.trigger.by.as_str()),
         (TriggerKind::Rerun, "admin")
     );
-    assert_eq!(start.repository.map(|r| r.name).as_deref(), Some("shop"));
-    assert_eq!(start.rerun.expect("a rerun").of, first);
+    assert_eq!(json!(start.repository), repository);
+    assert_eq!((start.lane, start.priority), (Lane::Interactive, 7));
+    let rerun = start.rerun.expect("a rerun");
+    assert_eq!(
+        (rerun.of, rerun.reason.as_deref()),
+        (first, Some("once more"))
+    );
+    let shown = gateway.show(id(&again)).await["execution"].clone();
+    assert_eq!(
+        (
+            &shown["rerunReason"],
+            &shown["defaultBranch"],
+            &shown["lane"],
+            &shown["priority"]
+        ),
+        (
+            &json!("once more"),
+            &json!("trunk"),
+            &json!("interactive"),
+            &json!(7)
+        )
+    );
+    let path = format!("/api/audit?execution={first}&action=rerun");
+    crate::support::eventually("it is on record", async || {
+        let entry = gateway.get(&path).await.body["entries"][0].clone();
+        entry["by"] == "admin"
+            && entry["reason"] == "once more"
+            && entry["scopes"] == json!(["admin"])
+            && entry["details"]["executionId"] == again.body["executionId"]
+    })
+    .await;
 
     let from = json!({"fromStep": "b", "input": {"n": 2}});
     let from = gateway.wish(first, "rerun", &from).await;
@@ -164,5 +198,101 @@ async fn too_much_cannot_be_kept_and_history_is_enough() {
         .wish(first, "rerun", &json!({"fromStep": "c"}))
         .await;
     assert_eq!(fits.body["kept"], json!(["a", "b"]), "{fits:?}");
+    gateway.stop().await;
+}
+
+const GUARDED: &str = "name: guarded\nsteps:\n  - { name: build, tool: test.noop }\n  \
+                       - { name: ask, approval: {} }\n  - { name: prepare, tool: test.noop }\n  \
+                       - { name: ship, tool: test.noop }\n";
+
+/// Whoever may only start executions must not pass by what others decide.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_asked_again() {
+    let world = world().await;
+    let owner = world.folding().await;
+    let gateway = applied(&world, &[("guarded", GUARDED)]).await;
+    let first = gateway.start("guarded").await;
+    gateway.reaches(first, ExecutionStatus::Running).await;
+    owner.completes(first, 0, json!({"x": 1})).await;
+    crate::support::eventually("it is asked", async || {
+        gateway.show(first).await["steps"][1]["status"] == "waiting"
+    })
+    .await;
+    let approved = gateway.wish(first, "approve", &json!({})).await;
+    approved.expect_outcome("applied");
+    owner.completes(first, 2, json!({})).await;
+    owner.fails(first, 3).await;
+    gateway.reaches(first, ExecutionStatus::Failed).await;
+    let rerun = gateway
+        .call(Method::POST, &format!("/api/executions/{first}/rerun"))
+        .bearer_auth("trigger-token")
+        .json(&json!({"fromStep": "ship", "input": {"other": true}}));
+    let rerun = answer(rerun).await;
+    assert_eq!(rerun.body["kept"], json!(["build", "prepare"]), "{rerun:?}");
+    let again = id(&rerun);
+    gateway.reaches(again, ExecutionStatus::Running).await;
+    let shown = gateway.show(again).await;
+    let statuses: Vec<&Value> = shown["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .map(|step| &step["status"])
+        .collect();
+    assert_eq!(statuses, ["completed", "waiting", "pending", "pending"]);
+    gateway.stop().await;
+}
+
+/// Nor by what others decide in a workflow that a step runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_in_which_people_decide_runs_again() {
+    let world = world().await;
+    let owner = world.folding().await;
+    let outer = "name: outer\nsteps:\n  - { name: a, workflow: between }\n  \
+                 - { name: b, tool: test.noop }\n";
+    let between = "name: between\nsteps:\n  - { name: a, workflow: guarded }\n";
+    let definitions = [("outer", outer), ("between", between), ("guarded", GUARDED)];
+    let gateway = applied(&world, &definitions).await;
+    let first = gateway.start("outer").await;
+    gateway.reaches(first, ExecutionStatus::Running).await;
+    let child = ExecutionId::new();
+    let start = start_of(&world, first).await;
+    let child_start = ChildStart {
+        execution: child,
+        start,
+    };
+    let resolved = ChildResolved {
+        step: 0,
+        item: None,
+        attempt: 1,
+        child: Ok(Box::new(child_start)),
+    };
+    owner
+        .takes(first, InputKind::ChildResolved(Box::new(resolved)))
+        .await;
+    let ended = ChildEnded {
+        step: 0,
+        item: None,
+        attempt: 1,
+        child,
+        status: ExecutionStatus::Completed,
+        output: None,
+        error: None,
+    };
+    owner
+        .takes(first, InputKind::ChildEnded(Box::new(ended)))
+        .await;
+    owner.fails(first, 1).await;
+    gateway.reaches(first, ExecutionStatus::Failed).await;
+    let rerun = gateway
+        .wish(first, "rerun", &json!({"fromStep": "b"}))
+        .await;
+    assert_eq!(rerun.body["kept"], json!([]), "{rerun:?}");
+    // Nobody is asked any more.
+    let free = GUARDED.replace("approval: {}", "tool: test.noop");
+    assert_eq!(gateway.put("guarded", &free).await.status, 201);
+    let rerun = gateway
+        .wish(first, "rerun", &json!({"fromStep": "b"}))
+        .await;
+    assert_eq!(rerun.body["kept"], json!(["a"]), "{rerun:?}");
     gateway.stop().await;
 }

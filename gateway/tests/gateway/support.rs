@@ -73,12 +73,14 @@ pub(crate) fn config() -> Config {
         Scope::Trigger,
         Scope::Operate,
         Scope::Approve,
+        Scope::ApproveNamed("approve:ship".to_owned()),
         Scope::Admin,
     ]
     .into_iter()
     .map(|scope| {
-        let name = scope.as_str();
-        TokenConfig::new(name, vec![scope], &format!("{name}-token").into())
+        let name = scope.as_str().replace(':', ".");
+        let secret = format!("{name}-token");
+        TokenConfig::new(name, vec![scope], &secret.into())
     })
     .collect();
     config

@@ -38,6 +38,14 @@ pub struct AuditFilter {
     pub execution: Option<ExecutionId>,
     /// Only those of this action, by its name in the API.
     pub action: Option<String>,
+    /// Only those of this person or token.
+    pub by: Option<String>,
+    /// Only those that came to this, by its name in the API.
+    pub outcome: Option<String>,
+    /// Only those that were decided at this instant or later.
+    pub from: Option<Timestamp>,
+    /// Only those that were decided before this instant.
+    pub to: Option<Timestamp>,
     /// How many at most; none, and more than [`Self::MAX_LIMIT`], mean that many.
     pub limit: Option<u32>,
     /// Only those after the page that ended here.
@@ -133,6 +141,22 @@ impl Store {
         }
         if let Some(action) = &filter.action {
             query.push(" AND action = ").push_bind(action);
+        }
+        if let Some(by) = &filter.by {
+            query.push(" AND by = ").push_bind(crate::text::clean(by));
+        }
+        if let Some(outcome) = &filter.outcome {
+            query.push(" AND outcome = ").push_bind(outcome);
+            // Says what the value already implies, for the planner's choice of the partial index.
+            if outcome != APPLIED {
+                query.push(" AND outcome <> 'applied'");
+            }
+        }
+        if let Some(from) = filter.from {
+            query.push(" AND at >= ").push_bind(from.to_datetime());
+        }
+        if let Some(to) = filter.to {
+            query.push(" AND at < ").push_bind(to.to_datetime());
         }
         if let Some(before) = filter.before {
             query

@@ -2,7 +2,7 @@
 
 use afu9_schemas::message::Parent;
 use afu9_schemas::view::{ExecutionSummary, ExecutionView, PauseView};
-use afu9_schemas::{ExecutionId, StepError, Timestamp};
+use afu9_schemas::{ExecutionId, Lane, StepError, Timestamp};
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::query::steps::Span;
-use crate::query::{QueryError, SummaryRow, unsigned};
+use crate::query::{QueryError, SummaryRow, named, unsigned};
 use crate::rows::execution::Pause;
 
 #[derive(FromRow)]
@@ -26,6 +26,10 @@ struct ExecutionRow {
     pause_metadata: Option<Json<Pause>>,
     concurrency_key: Option<String>,
     rerun_of: Option<Uuid>,
+    rerun_reason: Option<String>,
+    default_branch: Option<String>,
+    lane: Option<String>,
+    priority: Option<i32>,
 }
 
 /// All null, but for the item, or none.
@@ -73,6 +77,12 @@ impl Store {
             output: row.output.map(|Json(output)| output),
             error: row.error_detail.map(|Json(error)| error),
             repository: row.repository,
+            default_branch: row.default_branch,
+            lane: match row.lane {
+                Some(lane) => named("workflow_executions.lane", &lane)?,
+                None => Lane::default(),
+            },
+            priority: row.priority.unwrap_or_default(),
             steps,
             paused: row.pause_metadata.map(|Json(pause)| PauseView {
                 by: pause.paused_by,
@@ -82,6 +92,7 @@ impl Store {
             key: row.concurrency_key,
             parent: row.parent.parent(),
             rerun_of: row.rerun_of.map(ExecutionId::from_uuid),
+            rerun_reason: row.rerun_reason,
             signals: 0,
             truncated: false,
         }))
@@ -93,7 +104,7 @@ impl Store {
                     e.triggered_by, e.started_at, e.completed_at, e.input, e.output, e.error_detail,
                     e.pause_metadata, e.concurrency_key, e.parent_execution_id, e.parent_step_index,
                     e.parent_item_index, e.parent_attempt, e.parent_waits, e.parent_depth, e.rerun_of,
-                    r.full_name AS repository
+                    e.rerun_reason, e.default_branch, e.lane, e.priority, r.full_name AS repository
              FROM workflow_executions e LEFT JOIN repositories r ON r.id = e.repository_id
              WHERE e.id = $1",
         )

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 
 use afu9_schemas::message::AttemptRecord;
-use afu9_schemas::view::{ItemsView, StepView};
+use afu9_schemas::view::{ItemsView, StepStatus, StepView};
 use afu9_schemas::{ExecutionId, StepError, Timestamp};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use sqlx::FromRow;
 use sqlx::types::Json;
+use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::Store;
@@ -25,6 +25,8 @@ pub struct ItemFilter {
     pub execution: ExecutionId,
     /// Position of their step.
     pub step: u32,
+    /// Only those that ended so.
+    pub status: Option<StepStatus>,
     /// How many at most; none, and more than [`Self::MAX_LIMIT`], mean that many.
     pub limit: Option<u32>,
     /// Only those behind this one, which was the last of the page before.
@@ -189,36 +191,64 @@ impl Store {
         filter: &ItemFilter,
         span: Span,
     ) -> Result<Vec<StepRow>, sqlx::Error> {
-        let limit = filter.limit.unwrap_or(ItemFilter::MAX_LIMIT);
-        sqlx::query_as(
+        // Built for the same reason as the list of executions.
+        let mut query = QueryBuilder::<Postgres>::new(
             "SELECT s.*, child.id AS child
              FROM (
                  SELECT DISTINCT ON (item_index)
-                        step_index, item_index, step_name, role, action, tool, status, input, output,
-                        error_detail, started_at, completed_at, attempts
-                 FROM workflow_steps
-                 WHERE execution_id = $1 AND step_index = $4 AND item_index > $5
-                   AND started_at >= $2 AND started_at <= coalesce($3, 'infinity')
-                 ORDER BY item_index, event_number DESC, started_at DESC
-                 LIMIT $6
-             ) s
+                        execution_id, step_index, item_index, step_name, role, action, tool, status,
+                        input, output, error_detail, started_at, completed_at, attempts
+                 FROM workflow_steps one
+                 WHERE item_index >= 0 AND execution_id = ",
+        );
+        query
+            .push_bind(filter.execution.as_uuid())
+            .push(" AND step_index = ")
+            .push_bind(int(filter.step))
+            // Every item is behind the step as a whole.
+            .push(" AND item_index > ")
+            .push_bind(filter.after.map_or(WHOLE_STEP, int))
+            .push(" AND started_at >= ")
+            .push_bind(span.from)
+            .push(" AND started_at <= coalesce(")
+            .push_bind(span.to)
+            .push(", 'infinity')");
+        if let Some(status) = filter.status {
+            query.push(" AND status = ").push_bind(status.as_str());
+            // Says what the value already implies, for the planner's choice of the partial index.
+            if status != StepStatus::Completed {
+                query.push(" AND status <> 'completed'");
+            }
+            // An item that was retried by hand has ended as its last row says.
+            query
+                .push(
+                    " AND NOT EXISTS (
+                          SELECT FROM workflow_steps later
+                          WHERE later.execution_id = one.execution_id
+                            AND later.step_index = one.step_index
+                            AND later.item_index = one.item_index
+                            AND (later.event_number, later.started_at)
+                                > (one.event_number, one.started_at)
+                            AND later.started_at >= ",
+                )
+                .push_bind(span.from)
+                .push(")");
+        }
+        let limit = filter.limit.unwrap_or(ItemFilter::MAX_LIMIT);
+        query
+            .push(" ORDER BY item_index, event_number DESC, started_at DESC LIMIT ")
+            .push_bind(i64::from(limit.min(ItemFilter::MAX_LIMIT)))
+            .push(
+                ") s
              LEFT JOIN LATERAL (
                  SELECT id FROM workflow_executions
-                 WHERE s.action = 'workflow' AND parent_execution_id = $1
+                 WHERE s.action = 'workflow' AND parent_execution_id = s.execution_id
                    AND parent_step_index = s.step_index AND parent_item_index = s.item_index
                  ORDER BY parent_attempt DESC, started_at DESC LIMIT 1
              ) child ON true
              ORDER BY s.item_index",
-        )
-        .bind(filter.execution.as_uuid())
-        .bind(span.from)
-        .bind(span.to)
-        .bind(int(filter.step))
-        // Every item is behind the step as a whole.
-        .bind(filter.after.map_or(WHOLE_STEP, int))
-        .bind(i64::from(limit.min(ItemFilter::MAX_LIMIT)))
-        .fetch_all(self.pool())
-        .await
+            );
+        query.build_query_as().fetch_all(self.pool()).await
     }
 
     /// How many items each step has that has any, by the step's position.

@@ -88,6 +88,16 @@ fn details(action: &ControlAction) -> Option<Value> {
         ControlAction::PauseSchedule(schedule) | ControlAction::ResumeSchedule(schedule) => {
             Some(json!(schedule))
         }
+        ControlAction::Rerun {
+            execution,
+            from_step,
+            version,
+        } => Some(json!({
+            "executionId": execution,
+            "fromStep": from_step,
+            "version": version,
+        })),
+        ControlAction::Apply { to } => Some(json!({ "to": to })),
         ControlAction::Hold(scope) | ControlAction::Release(scope) => {
             Some(json!({ "scope": scope }))
         }

@@ -49,6 +49,10 @@ pub(crate) struct Start {
     pub(crate) key: Option<String>,
     pub(crate) parent: Option<Parent>,
     pub(crate) rerun_of: Option<Uuid>,
+    pub(crate) rerun_reason: Option<String>,
+    pub(crate) default_branch: Option<String>,
+    pub(crate) lane: &'static str,
+    pub(crate) priority: i32,
 }
 
 /// The version an execution runs.
@@ -106,6 +110,14 @@ impl ExecutionRow {
             key: started.key.as_deref().map(text::name),
             parent: started.parent,
             rerun_of: started.rerun_of.map(ExecutionId::as_uuid),
+            rerun_reason: started.rerun_reason.as_deref().map(text::clean),
+            default_branch: started
+                .repository
+                .as_ref()
+                .and_then(|repository| repository.default_branch.as_deref())
+                .map(text::clean),
+            lane: started.lane.as_str(),
+            priority: started.priority,
         };
         Self {
             started_at: event.at.to_datetime(),

@@ -58,6 +58,9 @@ fn started(execution: ExecutionId) -> HistoryEvent {
         key: None,
         parent: None,
         rerun_of: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         status: ExecutionStatus::Running,
     };
     event(
@@ -343,6 +346,7 @@ fn controlled(action: ControlAction, outcome: ControlOutcome) -> HistoryEvent {
             scopes: vec!["operate".into()],
             reason: Some("because".into()),
             reply_to: None,
+            content: None,
             action,
         },
         outcome,

@@ -30,6 +30,10 @@ pub(crate) async fn upsert(connection: &mut PgConnection, rows: &Rows) -> Result
         .column(|row| Some(parent(row)?.waits))
         .column(|row| Some(int(parent(row)?.depth)))
         .column(|row| row.start.as_ref()?.rerun_of)
+        .column(|row| row.start.as_ref()?.rerun_reason.as_deref())
+        .column(|row| row.start.as_ref()?.default_branch.as_deref())
+        .column(|row| Some(row.start.as_ref()?.lane))
+        .column(|row| Some(row.start.as_ref()?.priority))
         .column(|row| row.version.event)
         .column(|row| Some(row.version.value.as_ref()?.number))
         .column(|row| Some(row.version.value.as_ref()?.definition_hash.as_str()))
@@ -58,29 +62,33 @@ const UPSERT: &str = "
 INSERT INTO workflow_executions AS e (
     id, started_at, workflow_id, workflow_name, repository_id, input, triggered_by, trigger_kind,
     trigger_delivery, traceparent, concurrency_key, parent_execution_id, parent_step_index,
-    parent_item_index, parent_attempt, parent_waits, parent_depth, rerun_of, version_event,
-    workflow_version, definition_hash, pause_event, pause_metadata, event_number, status, output,
+    parent_item_index, parent_attempt, parent_waits, parent_depth, rerun_of, rerun_reason,
+    default_branch, lane, priority, version_event, workflow_version, definition_hash, pause_event,
+    pause_metadata, event_number, status, output,
     completed_at, error, error_detail, steps_completed, steps_failed, steps_skipped,
     steps_compensated, stale_results
 )
 SELECT n.id, n.started_at, n.workflow_id, n.workflow_name, n.repository_id, n.input::jsonb,
        n.triggered_by, n.trigger_kind, n.trigger_delivery, n.traceparent, n.concurrency_key,
        n.parent_execution_id, n.parent_step_index, n.parent_item_index, n.parent_attempt,
-       n.parent_waits, n.parent_depth, n.rerun_of, n.version_event, n.workflow_version,
+       n.parent_waits, n.parent_depth, n.rerun_of, n.rerun_reason, n.default_branch, n.lane,
+       n.priority, n.version_event, n.workflow_version,
        n.definition_hash, n.pause_event, n.pause_metadata::jsonb, n.event_number, n.status,
        n.output::jsonb, n.completed_at, n.error, n.error_detail::jsonb, n.steps_completed,
        n.steps_failed, n.steps_skipped, n.steps_compensated, n.stale_results
 FROM unnest(
     $1::uuid[], $2::timestamptz[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::int[], $14::int[],
-    $15::int[], $16::bool[], $17::int[], $18::uuid[], $19::int[], $20::int[], $21::text[],
-    $22::int[], $23::text[], $24::int[], $25::text[], $26::text[], $27::timestamptz[], $28::text[],
-    $29::text[], $30::int[], $31::int[], $32::int[], $33::int[], $34::int[]
+    $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::int[], $14::int[], $15::int[],
+    $16::bool[], $17::int[], $18::uuid[], $19::text[], $20::text[], $21::text[], $22::int[], $23::int[],
+    $24::int[], $25::text[], $26::int[], $27::text[], $28::int[], $29::text[], $30::text[],
+    $31::timestamptz[], $32::text[], $33::text[], $34::int[], $35::int[], $36::int[], $37::int[],
+    $38::int[]
 ) AS n(
     id, started_at, workflow_id, workflow_name, repository_id, input, triggered_by, trigger_kind,
     trigger_delivery, traceparent, concurrency_key, parent_execution_id, parent_step_index,
-    parent_item_index, parent_attempt, parent_waits, parent_depth, rerun_of, version_event,
-    workflow_version, definition_hash, pause_event, pause_metadata, event_number, status, output,
+    parent_item_index, parent_attempt, parent_waits, parent_depth, rerun_of, rerun_reason,
+    default_branch, lane, priority, version_event, workflow_version, definition_hash, pause_event,
+    pause_metadata, event_number, status, output,
     completed_at, error, error_detail, steps_completed, steps_failed, steps_skipped,
     steps_compensated, stale_results
 )
@@ -106,6 +114,10 @@ ON CONFLICT (id) DO UPDATE SET
     parent_waits = coalesce(e.parent_waits, excluded.parent_waits),
     parent_depth = coalesce(e.parent_depth, excluded.parent_depth),
     rerun_of = coalesce(e.rerun_of, excluded.rerun_of),
+    rerun_reason = coalesce(e.rerun_reason, excluded.rerun_reason),
+    default_branch = coalesce(e.default_branch, excluded.default_branch),
+    lane = coalesce(e.lane, excluded.lane),
+    priority = coalesce(e.priority, excluded.priority),
     workflow_version =
         CASE WHEN excluded.version_event > e.version_event THEN excluded.workflow_version ELSE e.workflow_version END,
     definition_hash =

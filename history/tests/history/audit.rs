@@ -139,7 +139,7 @@ async fn pages_show_every_entry_once_newest_first() {
             execution,
             action: action.map(Into::into),
             limit: Some(4),
-            before: None,
+            ..AuditFilter::default()
         };
         let mut seen = Vec::new();
         loop {
@@ -150,5 +150,60 @@ async fn pages_show_every_entry_once_newest_first() {
             filter.before = Some(AuditCursor::from(last));
         }
         assert_eq!(seen, expected, "{execution:?} {action:?}");
+    }
+}
+
+#[tokio::test]
+async fn entries_are_found_by_who_and_when_and_what_came_of_them() {
+    let database = database().await;
+    let no = ControlOutcome::refused("execution.not_paused", "it is not");
+    let stories = [
+        ("ada", 0, ControlOutcome::Applied),
+        ("ben", 1, ControlOutcome::Unchanged),
+        ("ada", 2, no.clone()),
+        ("ben", 3, no),
+        ("ada", 4, ControlOutcome::Applied),
+    ];
+    let events = stories.map(|(by, second, outcome)| {
+        let at = after(NOON, second);
+        let mut event = controlled(None, at, ControlAction::Resume, outcome);
+        if let HistoryKind::Controlled(record) = &mut event.kind {
+            record.control.by = by.to_owned();
+        }
+        event
+    });
+    let batch = batch(events);
+    let written = database.store.write_batches(&[&batch]).await;
+    assert_eq!(written.expect("writes").rows, 5);
+    let by = |by: &str| AuditFilter {
+        by: Some(by.to_owned()),
+        ..AuditFilter::default()
+    };
+    let outcome = |outcome: &str| AuditFilter {
+        outcome: Some(outcome.to_owned()),
+        ..AuditFilter::default()
+    };
+    let between = AuditFilter {
+        from: Some(after(NOON, 1)),
+        to: Some(after(NOON, 3)),
+        ..AuditFilter::default()
+    };
+    let both = AuditFilter {
+        by: Some("ada".to_owned()),
+        ..outcome("refused")
+    };
+    for (filter, expected) in [
+        (by("ada"), vec![4, 2, 0]),
+        (by("eve"), vec![]),
+        (outcome("applied"), vec![4, 0]),
+        (outcome("unchanged"), vec![1]),
+        (outcome("refused"), vec![3, 2]),
+        (between, vec![2, 1]),
+        (both, vec![2]),
+    ] {
+        let found = database.store.list_audit(&filter).await.expect("reads");
+        let found: Vec<Timestamp> = found.iter().map(|entry| entry.at).collect();
+        let expected: Vec<Timestamp> = expected.into_iter().map(|n| after(NOON, n)).collect();
+        assert_eq!(found, expected, "{filter:?}");
     }
 }

@@ -1,11 +1,11 @@
 //! Executions that are steered by hand, run others, have steps of many items, or are undone.
 
 use afu9_history::{Cursor, ExecutionFilter, ItemFilter, Relation, Store};
-use afu9_schemas::ExecutionId;
 use afu9_schemas::message::{HistoryEvent, HistoryKind, Parent};
 use afu9_schemas::view::{
     ExecutionStatus, ExecutionView, ItemsView, PauseView, StepAction, StepRole, StepStatus,
 };
+use afu9_schemas::{ExecutionId, Lane};
 use serde_json::json;
 
 use crate::stories::{NOON, Story, after, batch, workflow};
@@ -176,6 +176,7 @@ async fn items_are_counted_with_their_step_and_paged_by_themselves() {
     let mut filter = ItemFilter {
         execution: story.execution,
         step: 1,
+        status: None,
         limit: Some(120),
         after: None,
     };
@@ -195,10 +196,43 @@ async fn items_are_counted_with_their_step_and_paged_by_themselves() {
     assert_eq!(seen[100].status, StepStatus::Failed);
     assert_eq!(seen[200].output, Some(json!({ "again": ITEMS + 5 })));
 
+    let by_status = async |status: StepStatus, after: Option<u32>| {
+        let filter = ItemFilter {
+            status: Some(status),
+            limit: Some(20),
+            after,
+            ..filter
+        };
+        let found = store.list_items(&filter).await.expect("reads");
+        assert!(found.iter().all(|item| item.status == status));
+        found
+            .iter()
+            .filter_map(|item| item.item)
+            .collect::<Vec<_>>()
+    };
+    let of_status = |status: StepStatus| {
+        let some = seen.iter().filter(|item| item.status == status);
+        some.filter_map(|item| item.item).collect::<Vec<_>>()
+    };
+    let failed = of_status(StepStatus::Failed);
+    assert_eq!(by_status(StepStatus::Failed, None).await, failed[..20]);
+    assert_eq!(
+        by_status(StepStatus::Failed, Some(failed[19])).await,
+        failed[20..],
+        "without the one that was retried"
+    );
+    let behind = of_status(StepStatus::Completed);
+    let behind: Vec<u32> = behind.into_iter().filter(|item| *item > 190).collect();
+    assert_eq!(
+        by_status(StepStatus::Completed, Some(190)).await,
+        behind[..20]
+    );
+
     for (execution, step) in [(story.execution, 0), (ExecutionId::new(), 1)] {
         let filter = ItemFilter {
             execution,
             step,
+            status: None,
             limit: None,
             after: None,
         };
@@ -250,6 +284,7 @@ async fn executions_are_found_by_what_they_have_to_do_with_each_other() {
     let items = ItemFilter {
         execution: parent.execution,
         step: 1,
+        status: None,
         limit: None,
         after: None,
     };
@@ -259,6 +294,14 @@ async fn executions_are_found_by_what_they_have_to_do_with_each_other() {
     assert_eq!((view.parent, view.rerun_of), (of_item.parent, None));
     let view = show(store, rerun.execution).await;
     assert_eq!((view.parent, view.rerun_of), (None, Some(parent.execution)));
+    assert_eq!(view.rerun_reason.as_deref(), Some("once more"));
+    assert_eq!((view.lane, view.priority), (Lane::Interactive, -3));
+    let branch = format!("branch-{}", rerun.start.as_micros());
+    assert_eq!(
+        view.default_branch,
+        Some(branch),
+        "as this one's trigger knew it"
+    );
 
     let key = Relation::Key("build/shop".to_owned());
     let children = [&of_item, &second, &first].map(|story| story.execution);

@@ -8,7 +8,7 @@ use afu9_schemas::message::{
 };
 use afu9_schemas::view::{ExecutionStatus, StepAction, StepRole, StepStatus};
 use afu9_schemas::{
-    DefinitionHash, ErrorClass, ExecutionId, StepError, Timestamp, WorkerId, WorkflowId,
+    DefinitionHash, ErrorClass, ExecutionId, Lane, StepError, Timestamp, WorkerId, WorkflowId,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -139,6 +139,9 @@ impl Story {
             key: self.key.clone(),
             parent: self.parent,
             rerun_of: self.rerun_of,
+            rerun_reason: self.rerun_of.map(|_| "once more".to_owned()),
+            lane: Lane::Interactive,
+            priority: -3,
             status: self.status,
         };
         self.event(1, HistoryKind::ExecutionStarted(Box::new(started)))
@@ -286,6 +289,7 @@ pub(crate) fn controlled(
             scopes: vec!["operate".to_owned(), "read".to_owned()],
             reason: Some("to have a look".to_owned()),
             reply_to: None,
+            content: None,
             action,
         },
         outcome,

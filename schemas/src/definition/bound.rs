@@ -70,7 +70,18 @@ pub(super) const TRIGGERS: usize = 50;
 /// Longest name of a signal, in bytes.
 pub(super) const SIGNAL_BYTES: usize = 128;
 
-/// Longest of the short texts: a scope, an approver, an event, a time zone, a cron expression.
+/// Longest name of a scope of deciders, in bytes: as long as the name of a token.
+pub(super) const SCOPE_BYTES: usize = 64;
+
+/// Whether `text` is a name of 1 to `most` letters, digits, `.`, `-` or `_`.
+pub(super) fn is_name(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+/// Longest of the short texts: an approver, an event, a time zone, a cron expression.
 pub(super) const SHORT_BYTES: usize = 255;
 
 /// Longest name of a webhook source, in bytes: it is a part of a subject.

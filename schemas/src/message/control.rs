@@ -1,5 +1,5 @@
 //! Control: what people and programs want changed about executions. Each is an input like any other,
-//! so that it is durable before it is answered, and takes effect once however often it is sent.
+//! so that it is durable before it is answered, and takes effect once though it is sent again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +25,10 @@ pub struct Control {
     /// The subject on which somebody waits to hear what came of it.
     #[serde(default)]
     pub reply_to: Option<String>,
+    /// Tells what was sent with the request's key: the same request with another content is a mistake
+    /// of whoever sent it. None where no key was sent.
+    #[serde(default)]
+    pub content: Option<u64>,
     /// What is to be changed.
     pub action: ControlAction,
 }
@@ -80,6 +84,22 @@ pub enum ControlAction {
     PauseSchedule(ScheduleRef),
     /// Go on with a schedule.
     ResumeSchedule(ScheduleRef),
+    /// Start the execution again as a new one. No input: it is a [`Start`](crate::message::Start), which
+    /// puts this on record.
+    Rerun {
+        /// The new execution.
+        execution: ExecutionId,
+        /// The step it begins at; none where it is repeated whole.
+        #[serde(default)]
+        from_step: Option<String>,
+        /// The version it runs.
+        version: u32,
+    },
+    /// Store a version of a workflow. No input: the gateway puts it on record when it has stored it.
+    Apply {
+        /// The version.
+        to: WorkflowRef,
+    },
 }
 
 impl ControlAction {
@@ -106,6 +126,8 @@ impl ControlAction {
             Self::Enable(_) => "enable",
             Self::PauseSchedule(_) => "pause_schedule",
             Self::ResumeSchedule(_) => "resume_schedule",
+            Self::Rerun { .. } => "rerun",
+            Self::Apply { .. } => "apply",
         }
     }
 }
@@ -188,6 +210,15 @@ pub enum ControlOutcome {
 }
 
 impl ControlOutcome {
+    /// Its name in the API and in Postgres.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// A refusal.
     pub fn refused(code: &str, message: impl Into<String>) -> Self {
         Self::Refused {

@@ -8,6 +8,7 @@ use crate::id::{ExecutionId, Partition, ToolName, WorkerId};
 use crate::message::control::ControlRecord;
 use crate::message::definition::{DefinitionRecord, WorkflowRef};
 use crate::message::input::{Parent, Repository, Trigger};
+use crate::subject::Lane;
 use crate::time::Timestamp;
 use crate::view::{ExecutionStatus, StepAction, StepRole, StepStatus};
 
@@ -78,6 +79,15 @@ pub struct ExecutionStarted {
     /// The execution it repeats.
     #[serde(default)]
     pub rerun_of: Option<ExecutionId>,
+    /// Why it was to be repeated.
+    #[serde(default)]
+    pub rerun_reason: Option<String>,
+    /// Which queue its jobs wait in.
+    #[serde(default)]
+    pub lane: Lane,
+    /// Among those that wait, higher ones begin first.
+    #[serde(default)]
+    pub priority: i32,
     /// Its status then: `pending` where it has to wait for its key.
     #[serde(default = "running")]
     pub status: ExecutionStatus,

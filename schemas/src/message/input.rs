@@ -110,6 +110,15 @@ pub struct Rerun {
     pub of: ExecutionId,
     /// Steps that are not run again, with the outputs they had.
     pub kept: Vec<KeptStep>,
+    /// The step it begins at; none where it is repeated whole.
+    #[serde(default)]
+    pub from_step: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What the token of whoever wants it may do.
+    #[serde(default)]
+    pub scopes: Vec<String>,
 }
 
 /// A step that is taken over from an earlier execution.

@@ -110,6 +110,9 @@ fn history() {
             key: None,
             parent: None,
             rerun_of: None,
+            rerun_reason: None,
+            lane: afu9_schemas::Lane::Bulk,
+            priority: 0,
             status: ExecutionStatus::Running,
         })),
         HistoryKind::StepEnded(Box::new(StepEnded {
@@ -275,6 +278,10 @@ fn queries() {
         key: None,
         parent: None,
         rerun_of: None,
+        default_branch: None,
+        rerun_reason: None,
+        lane: afu9_schemas::Lane::Bulk,
+        priority: 0,
         signals: 0,
         truncated: false,
     };

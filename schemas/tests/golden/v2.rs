@@ -50,6 +50,9 @@ fn start() -> Start {
                 name: "fetch_issue".to_owned(),
                 output: Some(json!({"number": 7})),
             }],
+            from_step: Some("create_branch".to_owned()),
+            reason: Some("the branch was gone".to_owned()),
+            scopes: vec!["trigger".to_owned()],
         })),
     }
 }
@@ -123,6 +126,7 @@ fn control(action: ControlAction) -> Control {
         scopes: vec!["operate".to_owned(), "approve".to_owned()],
         reason: Some("because".to_owned()),
         reply_to: Some("_INBOX.1".to_owned()),
+        content: Some(7),
         action,
     }
 }
@@ -147,6 +151,12 @@ fn actions() -> Vec<ControlAction> {
         decide(Decision::Approve),
         decide(Decision::Reject),
         ControlAction::Move { to: workflow() },
+        ControlAction::Rerun {
+            execution: other_execution(),
+            from_step: Some("create_branch".to_owned()),
+            version: 3,
+        },
+        ControlAction::Apply { to: workflow() },
         ControlAction::Hold(HoldScope::All),
         ControlAction::Hold(HoldScope::Workflow("issue_to_pr".to_owned())),
         ControlAction::Release(HoldScope::Kind(kind())),
@@ -231,6 +241,7 @@ fn history() {
         execution: Some(execution()),
         control: Control {
             reply_to: None,
+            content: None,
             ..control(ControlAction::Pause)
         },
         outcome: ControlOutcome::refused("execution.ended", "it has ended"),
@@ -245,6 +256,9 @@ fn history() {
             key: Some("issue_to_pr:octo/factory".to_owned()),
             parent: Some(parent()),
             rerun_of: Some(other_execution()),
+            rerun_reason: Some("the branch was gone".to_owned()),
+            lane: Lane::Interactive,
+            priority: -5,
             status: ExecutionStatus::Pending,
         })),
         HistoryKind::StatusChanged(Box::new(StatusChanged {
@@ -450,6 +464,10 @@ fn view() -> ExecutionView {
         key: Some("issue_to_pr:octo/factory".to_owned()),
         parent: Some(parent()),
         rerun_of: Some(other_execution()),
+        default_branch: Some("main".to_owned()),
+        rerun_reason: Some("the branch was gone".to_owned()),
+        lane: Lane::Interactive,
+        priority: -5,
         signals: 2,
         truncated: true,
     }
@@ -684,6 +702,7 @@ fn fields_with_a_default_may_be_absent() {
             scopes: Vec::new(),
             reason: None,
             reply_to: None,
+            content: None,
             action: ControlAction::Pause,
         }
     );

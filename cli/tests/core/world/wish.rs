@@ -14,6 +14,7 @@ pub(crate) fn wish(action: ControlAction) -> Control {
         scopes: vec!["admin".to_owned()],
         reason: None,
         reply_to: None,
+        content: None,
         action,
     }
 }
@@ -33,6 +34,7 @@ impl World {
         let mut outcomes = self.broker.outcomes().await?;
         let control = Control {
             reply_to: Some(outcomes.subject().to_owned()),
+            content: None,
             ..control
         };
         self.submit(id, InputKind::Control(Box::new(control)))
@@ -55,6 +57,7 @@ impl World {
         let mut outcomes = self.broker.outcomes().await?;
         let control = Control {
             reply_to: Some(outcomes.subject().to_owned()),
+            content: None,
             ..wish(action.clone())
         };
         let partitions = self.broker.partitions();

@@ -94,6 +94,7 @@ impl Broken {
             scopes: Vec::new(),
             reason: None,
             reply_to: None,
+            content: None,
             action,
         };
         self.fold(ExecutionId::NONE, InputKind::Control(Box::new(control)));

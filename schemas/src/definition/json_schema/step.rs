@@ -190,8 +190,11 @@ fn approval() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "scope": default(DEFAULT_SCOPE, described("shortText",
-                "What a decider's token must be allowed to do.")),
+            "scope": default(DEFAULT_SCOPE, example("approve:deploy", json!({
+                "description": "What a decider's token must be allowed to do.",
+                "type": "string",
+                "pattern": format!("^approve(:[A-Za-z0-9._-]{{1,{}}})?$", bound::SCOPE_BYTES),
+            }))),
             "approvals": default(1, integer(bound::APPROVALS, "How many must approve.")),
             "approvers": one_or_more(&reference("shortText"),
                 "Who may decide; everybody with the scope where it is absent."),

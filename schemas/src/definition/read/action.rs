@@ -8,7 +8,8 @@ use super::value::{Object, holds_expression, whole};
 use crate::Timestamp;
 use crate::definition::vocabulary::{DECISIONS, DEFAULT_SCOPE, ON_TIMEOUT, keys};
 use crate::definition::{
-    Action, Approval, Child, Decision, OnTimeout, Sleep, ToolCall, WaitFor, bound, parse_duration,
+    Action, Approval, Child, Decision, OnTimeout, Sleep, ToolCall, WaitFor, bound,
+    is_approval_scope, parse_duration,
 };
 use crate::id::ToolName;
 use crate::tool;
@@ -106,7 +107,7 @@ impl Reader<'_> {
         }
         Some(Approval {
             scope: self
-                .short_text(&approval, "scope")
+                .approval_scope(&approval)
                 .unwrap_or_else(|| DEFAULT_SCOPE.to_owned()),
             required,
             approvers,
@@ -116,6 +117,23 @@ impl Reader<'_> {
                 .unwrap_or(Decision::Reject),
             message: self.text(&approval, "message"),
         })
+    }
+
+    /// A scope that a token can have: one that no token has would wait for nobody.
+    fn approval_scope(&mut self, approval: &Object<'_>) -> Option<String> {
+        let scope = self.text(approval, "scope")?;
+        if is_approval_scope(&scope) {
+            return Some(scope);
+        }
+        self.mistake(
+            &approval.at("scope"),
+            format!(
+                "`scope` must be `approve`, or `approve:` and a name of 1 to {} letters, digits, `.`, \
+                 `-` or `_`, such as `approve:deploy`",
+                bound::SCOPE_BYTES
+            ),
+        );
+        None
     }
 
     fn wait_for(&mut self, step: &Object<'_>) -> Option<WaitFor> {
@@ -146,11 +164,7 @@ impl Reader<'_> {
     }
 
     fn signal(&mut self, name: &str, path: &str) -> Option<String> {
-        let valid = (1..=bound::SIGNAL_BYTES).contains(&name.len())
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-        if valid {
+        if bound::is_name(name, bound::SIGNAL_BYTES) {
             return Some(name.to_owned());
         }
         self.mistake(

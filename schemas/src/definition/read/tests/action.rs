@@ -36,11 +36,11 @@ fn approvals() {
     );
     assert_eq!(
         right_action(
-            "approval: {scope: 'deploy:prod', approvals: 2, approvers: [ann, ben], \
+            "approval: {scope: 'approve:deploy.prod', approvals: 2, approvers: [ann, ben], \
              selfApproval: false, onExpiry: approve, message: 'Deploy ${input.version}?'}, timeoutMs: 1000"
         ),
         Action::Approval(Approval {
-            scope: "deploy:prod".to_owned(),
+            scope: "approve:deploy.prod".to_owned(),
             required: 2,
             approvers: vec!["ann".to_owned(), "ben".to_owned()],
             self_approval: false,
@@ -57,6 +57,12 @@ fn approvals() {
         "{scope: «''}",
         "{scope: «' '}",
         "{scope: «1}",
+        "{scope: «deploy}",
+        "{scope: «admin}",
+        "{scope: «'approve:'}",
+        "{scope: «'approve:a b'}",
+        "{scope: «'approve:a:b'}",
+        "{scope: «' approve'}",
         "{scope: «\"a\\nb\"}",
         "{approvals: «0}",
         "{approvals: «21}",
@@ -73,7 +79,12 @@ fn approvals() {
     ] {
         wrong_step(&format!("approval: {bad}, timeoutMs: 1000"));
     }
-    let long = "s".repeat(256);
+    right_step(&format!(
+        "approval: {{scope: 'approve:{}'}}",
+        "s".repeat(64)
+    ));
+    says(&wrong_step("approval: {scope: «deploy}"), "approve:deploy");
+    let long = format!("approve:{}", "s".repeat(65));
     wrong_step(&format!("approval: {{scope: «{long}}}"));
     says(
         &wrong_step("approval: {onExpiry: «aprove}, timeoutMs: 1000"),
