@@ -215,19 +215,16 @@ mod tests {
 
     #[test]
     fn a_message_holds_the_first_ones_in_their_order_and_is_bounded() {
-        let mut lane = Lane::default();
-        lane.waiting = (0..MAX_INPUTS * 2)
-            .map(|number| input(number, 10))
-            .collect();
-        assert_eq!(numbers(&lane.chunk()), Vec::from_iter(0..MAX_INPUTS));
-        lane.waiting = (0..4)
-            .map(|number| input(number, CLOSE_AT_BYTES / 2))
-            .collect();
-        assert_eq!(numbers(&lane.chunk()), [0]);
-        lane.waiting = (0..4)
-            .map(|number| input(number, CLOSE_AT_BYTES * 2))
-            .collect();
-        assert_eq!(numbers(&lane.chunk()), [0], "one that is large goes alone");
+        let lane = |count: usize, bytes: usize| Lane {
+            waiting: (0..count).map(|number| input(number, bytes)).collect(),
+            alone: 0,
+        };
+        let many = lane(MAX_INPUTS * 2, 10);
+        assert_eq!(numbers(&many.chunk()), Vec::from_iter(0..MAX_INPUTS));
+        let halves = lane(4, CLOSE_AT_BYTES / 2);
+        assert_eq!(numbers(&halves.chunk()), [0]);
+        let large = lane(4, CLOSE_AT_BYTES * 2);
+        assert_eq!(numbers(&large.chunk()), [0], "one that is large goes alone");
     }
 
     /// What the server refused together is sent one by one: only what it will never take is dropped.
