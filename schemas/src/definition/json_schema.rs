@@ -3,7 +3,8 @@
 //!
 //! It takes its keys, words and bounds from the reader, and accepts whatever the reader accepts. Not all
 //! that it accepts is right: names that must be different, `needs` without a cycle, limits that must
-//! agree, dates that there are, and what stands inside `${…}` only the reader and the engine see. `schemas/definition.schema.json` is its text.
+//! agree, dates that there are, and what stands inside `${…}` only the reader and the engine see.
+//! `schemas/definition.schema.json` is its text.
 
 mod flow;
 mod step;

@@ -50,7 +50,8 @@ pub(super) const FUNCTIONS: &[FunctionDoc] = &[
     doc(
         GROUP,
         ["matches", "matches(string, pattern) → boolean"],
-        "Whether a regular expression is found anywhere in a string; in the syntax of Rust's crate `regex`, which is nearly RE2's.",
+        "Whether a regular expression is found anywhere in a string; in the syntax of Rust's crate \
+         `regex`, which is nearly RE2's.",
         ["'v1.2.3'.matches('^v[0-9.]+$')", "true"],
     ),
     doc(
