@@ -119,21 +119,30 @@ impl Catalog {
         newest.by_name.values().cloned().collect()
     }
 
-    /// The newest version of a workflow as it is known here, or the one asked for. What is not known is
-    /// looked for, for as long as it takes; `None` if there is none, or none this build can read.
-    pub(crate) async fn find(&self, name: &str, version: Option<u32>) -> Option<Arc<Found>> {
+    /// The newest version of a workflow as it is known here, or the one asked for, and whether the workflow
+    /// may be started now: a version keeps what was so when it was stored. What is not known is looked for,
+    /// for as long as it takes; `None` if there is none, or none this build can read.
+    pub(crate) async fn find(
+        &self,
+        name: &str,
+        version: Option<u32>,
+    ) -> Option<(Arc<Found>, bool)> {
         let newest = {
             let newest = self.newest.lock().expect("no panic while the lock is held");
             newest.by_name.get(name).cloned()
         };
-        let fits = |found: &Arc<Found>| {
-            let record = &found.record;
-            // One that is disabled may have been applied again a moment ago.
-            version.map_or(record.enabled, |version| version == record.workflow.version)
+        let Some(newest) = newest else {
+            let found = self.definitions.look_up(name, version).await?;
+            let enabled = found.record.enabled;
+            return Some((Arc::new(found), enabled));
         };
-        match newest.filter(fits) {
-            Some(found) => Some(found),
-            None => self.definitions.find(name, version).await,
+        let enabled = newest.record.enabled;
+        match version {
+            Some(version) if version != newest.record.workflow.version => {
+                let found = self.definitions.numbered(name, version).await?;
+                Some((found, enabled))
+            }
+            _ => Some((newest, enabled)),
         }
     }
 

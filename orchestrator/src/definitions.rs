@@ -89,33 +89,30 @@ impl DefinitionCache {
         }
     }
 
-    /// The newest version of a workflow, or the one asked for, waiting for the server as long as it
-    /// takes. `None` if there is none, or none this build can read.
-    pub(crate) async fn find(&self, name: &str, version: Option<u32>) -> Option<Arc<Found>> {
-        let key = version.map(|version| (name.to_owned(), version));
-        let known = || self.numbered(key.as_ref()?);
-        if let Some(found) = known() {
+    /// A version by its number, waiting for the server as long as it takes; read once. Its `enabled` is
+    /// what it was then. `None` if there is none, or none this build can read.
+    pub(crate) async fn numbered(&self, name: &str, version: u32) -> Option<Arc<Found>> {
+        let key = (name.to_owned(), version);
+        if let Some(found) = self.remembered(&key) {
             return Some(found);
         }
         let _turn = self.asking.lock().await;
-        if let Some(found) = known() {
+        if let Some(found) = self.remembered(&key) {
             return Some(found);
         }
-        let found = Arc::new(self.look_up(name, version).await?);
-        if let Some(key) = key {
-            let mut numbered = self
-                .numbered
-                .lock()
-                .expect("no panic while the lock is held");
-            if numbered.len() >= MAX_IDLE {
-                numbered.clear();
-            }
-            numbered.insert(key, Arc::clone(&found));
+        let found = Arc::new(self.look_up(name, Some(version)).await?);
+        let mut numbered = self
+            .numbered
+            .lock()
+            .expect("no panic while the lock is held");
+        if numbered.len() >= MAX_IDLE {
+            numbered.clear();
         }
+        numbered.insert(key, Arc::clone(&found));
         Some(found)
     }
 
-    fn numbered(&self, key: &(String, u32)) -> Option<Arc<Found>> {
+    fn remembered(&self, key: &(String, u32)) -> Option<Arc<Found>> {
         let numbered = self
             .numbered
             .lock()
@@ -123,7 +120,9 @@ impl DefinitionCache {
         numbered.get(key).cloned()
     }
 
-    async fn look_up(&self, name: &str, version: Option<u32>) -> Option<Found> {
+    /// The newest version of a workflow, or the one asked for, waiting for the server as long as it
+    /// takes. `None` if there is none, or none this build can read.
+    pub(crate) async fn look_up(&self, name: &str, version: Option<u32>) -> Option<Found> {
         add(&self.stats.definitions_read, 1);
         let record = loop {
             let found = self.read(name, version).await;

@@ -58,7 +58,7 @@ async fn child(
     let refused =
         |code: &str, message: String| Err(StepError::new(ErrorClass::Permanent, code, message));
     let name = &wanted.workflow;
-    let Some(found) = catalog.find(name, wanted.version).await else {
+    let Some((found, enabled)) = catalog.find(name, wanted.version).await else {
         let version = wanted
             .version
             .map(|v| format!("version {v} of "))
@@ -68,7 +68,7 @@ async fn child(
             format!("there is no {version}workflow `{name}`; apply it first"),
         );
     };
-    if !found.record.enabled {
+    if !enabled {
         return refused(
             "child.disabled",
             format!("the workflow `{name}` is disabled"),
