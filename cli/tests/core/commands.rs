@@ -152,14 +152,29 @@ async fn what_waits_for_people_is_explained_approved_followed_and_repeated() -> 
                 .await?
         )? == again
     );
+    // People decided about the first one only.
+    let explain = ["executions", "explain", again.as_str()];
+    let so = |found: &Value| found["causes"][0]["cause"] == "approval";
+    desk.json_when(&explain, so).await?;
+    desk.text(0, &["executions", "approve", again.as_str()])
+        .await?;
     let text = desk
         .text(0, &["executions", "events", again.as_str()])
         .await?;
     contains(&text, &["completed"])?;
 
     let audit = ["audit", "--execution", id.as_str()];
-    let so = |found: &Value| found["entries"].as_array().map(Vec::len) == Some(2);
+    let so = |found: &Value| found["entries"].as_array().map(Vec::len) == Some(3);
     desk.json_when(&audit, so).await?;
+    let reruns = [&audit[..], &["--action", "rerun"]].concat();
+    let reruns = desk.json(&reruns).await?;
+    ensure!(
+        reruns["entries"].as_array().map(Vec::len) == Some(1),
+        "{reruns}"
+    );
+    let audit = [&audit[..], &["--to"]].concat();
+    let until = reruns["entries"][0]["at"].as_str().context("an instant")?;
+    let audit = [&audit[..], &[until]].concat();
     let first = desk.json(&[&audit[..], &["--limit", "1"]].concat()).await?;
     ensure!(first["entries"][0]["outcome"] == "applied", "{first}");
     let page = desk
