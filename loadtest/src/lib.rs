@@ -3,5 +3,9 @@
 //! Integration tests of other crates run the simulations in their own process; the binary runs them
 //! for demonstrations.
 
+pub mod chaos;
 pub mod load;
+mod nats;
+mod random;
 pub mod simulated_github;
+mod system;

@@ -4,7 +4,7 @@
 //! that was accepted and never ended is lost, one that ended twice is a duplicate.
 
 mod api;
-mod events;
+pub(crate) mod events;
 mod processes;
 mod report;
 

@@ -19,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Starts many executions and reports throughput, latency and what was lost.
     Run(command::run::Arguments),
+    /// Runs AFU-9 under load while everything fails, and checks what it promises.
+    Chaos(command::chaos::Arguments),
     /// Runs a simulated GitHub until it is told to end.
     SimulateGithub(command::simulate_github::Arguments),
 }
@@ -41,6 +43,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => command::run::run(arguments).await,
+        Command::Chaos(arguments) => command::chaos::run(arguments).await,
         Command::SimulateGithub(arguments) => {
             command::simulate_github::run(arguments).await?;
             Ok(ExitCode::SUCCESS)

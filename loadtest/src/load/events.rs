@@ -71,13 +71,13 @@ pub(super) async fn follow(
 
 /// Bytes of the stream, by lines.
 #[derive(Debug, Default)]
-struct Lines {
+pub(crate) struct Lines {
     buffer: Vec<u8>,
     read: usize,
 }
 
 impl Lines {
-    fn add(&mut self, chunk: &[u8]) -> Result<()> {
+    pub(crate) fn add(&mut self, chunk: &[u8]) -> Result<()> {
         if self.read > 0 {
             self.buffer.drain(..self.read);
             self.read = 0;
@@ -107,7 +107,8 @@ impl Lines {
         false
     }
 
-    fn next_data(&mut self) -> Option<String> {
+    /// What the next event says, once it is there as a whole.
+    pub(crate) fn next_data(&mut self) -> Option<String> {
         loop {
             let line = self.next_line()?;
             if let Some(data) = line.strip_prefix("data:") {

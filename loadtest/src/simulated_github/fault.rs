@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::random::Generator;
+
 /// Which requests a fault may strike; all given conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -202,7 +204,7 @@ impl Faults {
     pub(crate) fn add(&mut self, fault: Fault) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        let generator = Generator(self.seed ^ id.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let generator = Generator::new(self.seed, id);
         self.active
             .push((ActiveFault { id, fault, hits: 0 }, generator));
         id
@@ -248,22 +250,6 @@ impl Faults {
             }
         }
         plan
-    }
-}
-
-/// SplitMix64: tiny, and good enough to draw probabilities.
-#[derive(Debug)]
-struct Generator(u64);
-
-impl Generator {
-    /// Uniform in 0..1.
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        (mixed >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
