@@ -3,6 +3,7 @@
 pub(crate) mod chaos;
 pub(crate) mod run;
 pub(crate) mod simulate_github;
+pub(crate) mod soak;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

@@ -6,6 +6,8 @@
 pub mod chaos;
 pub mod load;
 mod nats;
+mod proc;
 mod random;
 pub mod simulated_github;
+pub mod soak;
 mod system;

@@ -21,6 +21,8 @@ enum Command {
     Run(command::run::Arguments),
     /// Runs AFU-9 under load while everything fails, and checks what it promises.
     Chaos(command::chaos::Arguments),
+    /// Runs AFU-9 under a steady load, and tells what grows.
+    Soak(command::soak::Arguments),
     /// Runs a simulated GitHub until it is told to end.
     SimulateGithub(command::simulate_github::Arguments),
 }
@@ -44,6 +46,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => command::run::run(arguments).await,
         Command::Chaos(arguments) => command::chaos::run(arguments).await,
+        Command::Soak(arguments) => command::soak::run(arguments).await,
         Command::SimulateGithub(arguments) => {
             command::simulate_github::run(arguments).await?;
             Ok(ExitCode::SUCCESS)

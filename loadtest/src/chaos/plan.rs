@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-
 use crate::random::Generator;
 use crate::system::RoleKind;
 
