@@ -56,6 +56,9 @@ const UNREADABLE: [(&str, &[u8]); 2] = [
     ("afu9.work.test.interactive", b"\x01neither is this"),
 ];
 
+/// Room for hours of this load, and little enough to be filled at once: it is memory.
+const SMALL_DISK_MIB: u32 = 256;
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -69,6 +72,8 @@ pub struct Options {
     pub durability: Durability,
     /// Three nats-servers instead of one.
     pub cluster: bool,
+    /// The store of NATS is on a small file system, which is filled: one more fault.
+    pub small_disk: bool,
     /// Executions started each second.
     pub rate: f64,
 }
@@ -94,6 +99,9 @@ impl Options {
         if self.cluster {
             command.push_str(" --cluster");
         }
+        if self.small_disk {
+            command.push_str(" --small-disk");
+        }
         command
     }
 
@@ -102,6 +110,7 @@ impl Options {
             seed: self.seed,
             length: self.length,
             servers: if self.cluster { 3 } else { 1 },
+            small_disk: self.small_disk,
         }
     }
 
@@ -111,6 +120,7 @@ impl Options {
             name: "chaos",
             durability: self.durability,
             cluster: self.cluster,
+            small_disk: self.small_disk.then_some(SMALL_DISK_MIB),
             roles: vec![
                 (RoleKind::Orchestrator, 2),
                 (RoleKind::GithubWorker, 2),
@@ -134,6 +144,10 @@ pub async fn run(options: &Options) -> Result<Report> {
         options.rate > 0.0 && options.rate <= Options::MAX_RATE,
         "the rate must be above 0 and at most {}",
         Options::MAX_RATE
+    );
+    ensure!(
+        !(options.cluster && options.small_disk),
+        "a cluster has no small disk: choose one of both"
     );
     ensure!(
         options.length <= Options::MAX_LENGTH,

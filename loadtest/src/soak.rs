@@ -63,6 +63,7 @@ impl Options {
             name: "soak",
             durability: self.durability,
             cluster: false,
+            small_disk: None,
             roles: vec![
                 (RoleKind::Orchestrator, 1),
                 (RoleKind::TestWorker, 1),

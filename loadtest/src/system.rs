@@ -13,8 +13,8 @@ use std::time::Duration;
 use afu9_servers::process::Signal;
 use afu9_servers::provision::{self, PostgresInstallation, PrintProgress};
 use afu9_servers::{
-    Durability, NatsOptions, NatsServer, Postgres, PostgresOptions, RunDirectory, free_port, sql,
-    target_dir,
+    Durability, NatsOptions, NatsServer, Postgres, PostgresOptions, RunDirectory, SmallDisk,
+    free_port, sql, target_dir,
 };
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -62,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) durability: Durability,
     /// Three nats-servers with three copies of everything.
     pub(crate) cluster: bool,
+    /// The store of the nats-server is on a file system of so many MiB of its own.
+    pub(crate) small_disk: Option<u32>,
     /// How many processes of which role.
     pub(crate) roles: Vec<(RoleKind, usize)>,
     /// The routes file of the gateways.
@@ -75,6 +77,7 @@ pub(crate) struct Options {
 pub(crate) struct System {
     pub(crate) roles: Vec<Role>,
     pub(crate) servers: Vec<NatsServer>,
+    pub(crate) disk: Option<SmallDisk>,
     pub(crate) postgres: Postgres,
     pub(crate) github: Running,
     pub(crate) nats: Nats,
@@ -122,6 +125,7 @@ impl System {
             gateways: Vec::new(),
             sql: sql::Client::new(&servers.installation.bin_dir, servers.postgres.url()),
             servers: servers.nats,
+            disk: servers.disk,
             postgres: servers.postgres,
             github,
             directory: servers.directory,
@@ -252,6 +256,7 @@ impl System {
 /// The servers, before there is anything else.
 struct Servers {
     nats: Vec<NatsServer>,
+    disk: Option<SmallDisk>,
     postgres: Postgres,
     installation: PostgresInstallation,
     directory: RunDirectory,
@@ -264,14 +269,26 @@ impl Servers {
         let installation = provision::postgres(&target, &mut PrintProgress)?;
         let runs = target.join("afu9").join(options.name);
         let directory = RunDirectory::create(&runs, "run", KEPT_RUNS)?;
+        let disk = match options.small_disk {
+            Some(mebibytes) => {
+                let path = directory.path().join("disk");
+                Some(SmallDisk::create(&path, mebibytes)?)
+            }
+            None => None,
+        };
         let mut nats = Vec::new();
-        for settings in nats_options(options, directory.path())? {
+        for mut settings in nats_options(options, directory.path())? {
+            if let Some(disk) = &disk {
+                settings.store_dir = Some(disk.path().join("jetstream"));
+                settings.through = disk.through();
+            }
             nats.push(NatsServer::start(&binary, settings)?);
         }
         let postgres = PostgresOptions::new(directory.path().join("postgres"));
         let postgres = Postgres::start(&installation, postgres)?;
         Ok(Self {
             nats,
+            disk,
             postgres,
             installation,
             directory,

@@ -18,6 +18,7 @@
 
 mod account;
 mod directory;
+mod disk;
 pub mod fixture;
 mod nats;
 mod port;
@@ -30,6 +31,7 @@ mod watchdog;
 
 pub use account::Account;
 pub use directory::{RunDirectory, target_dir};
+pub use disk::SmallDisk;
 pub use nats::{Durability, NatsOptions, NatsServer};
 pub use port::free_port;
 pub use postgres::{Fsync, Postgres, PostgresOptions};

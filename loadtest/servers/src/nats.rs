@@ -35,6 +35,10 @@ pub struct NatsOptions {
     pub port: Option<u16>,
     /// More lines for the server's configuration file.
     pub extra_config: String,
+    /// Where the store is, if not below `data_dir`.
+    pub store_dir: Option<PathBuf>,
+    /// A program and its arguments that run the server in turn, and become it.
+    pub through: Vec<String>,
 }
 
 impl NatsOptions {
@@ -46,6 +50,8 @@ impl NatsOptions {
             durability: Durability::default(),
             port: None,
             extra_config: String::new(),
+            store_dir: None,
+            through: Vec::new(),
         }
     }
 }
@@ -183,7 +189,14 @@ fn spawn(binary: &Path, options: &NatsOptions, name: &str, port: u16) -> Result<
     let path = options.data_dir.join("nats.conf");
     fs::write(&path, configuration(options, name, port))
         .with_context(|| format!("write {}", path.display()))?;
-    let mut command = Command::new(binary);
+    let mut command = match options.through.split_first() {
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+        None => Command::new(binary),
+    };
     command.arg("--config").arg(&path);
     let log = options.data_dir.join("nats.log");
     let spec = Spec {
@@ -195,7 +208,8 @@ fn spawn(binary: &Path, options: &NatsOptions, name: &str, port: u16) -> Result<
 }
 
 fn configuration(options: &NatsOptions, name: &str, port: u16) -> String {
-    let store = options.data_dir.join("jetstream");
+    let below = options.data_dir.join("jetstream");
+    let store = options.store_dir.as_ref().unwrap_or(&below);
     let sync = match options.durability {
         Durability::Fast => "",
         Durability::Durable => "  sync_interval: always\n",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use afu9_servers::SmallDisk;
 use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 
@@ -131,6 +132,7 @@ impl<'a> Injector<'a> {
                 self.bound = Some((stream, before));
                 Ok(())
             }
+            Fault::FullDisk => tokio::task::block_in_place(|| self.disk()?.fill()),
         }
     }
 
@@ -150,7 +152,17 @@ impl<'a> Injector<'a> {
                 Some((stream, before)) => self.set_bound(stream, before).await.map(drop),
                 None => Ok(()),
             },
+            Fault::FullDisk => tokio::task::block_in_place(|| {
+                self.disk()?.free()?;
+                self.system.servers[0].kill()?;
+                self.system.servers[0].restart()
+            }),
         }
+    }
+
+    fn disk(&self) -> Result<&SmallDisk> {
+        let disk = self.system.disk.as_ref();
+        disk.context("the store is on no small disk")
     }
 
     /// A server that has just come back, or elects a leader, is asked again.

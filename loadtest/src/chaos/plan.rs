@@ -33,6 +33,8 @@ pub(super) struct Scope {
     pub(super) length: Duration,
     /// How many nats-servers there are.
     pub(super) servers: usize,
+    /// Whether the disk of NATS can be filled.
+    pub(super) small_disk: bool,
 }
 
 /// What goes wrong with a process or a server.
@@ -52,6 +54,9 @@ pub(super) enum Fault {
     RestartPostgres,
     /// The stream refuses every message, as it does when it is full.
     Full(&'static str),
+    /// The file system of the NATS store is full. The server switches JetStream off, so that it is
+    /// restarted when there is room again.
+    FullDisk,
 }
 
 /// What goes wrong at GitHub.
@@ -124,8 +129,12 @@ impl Plan {
     pub(super) fn new(scope: Scope) -> Self {
         let mut faults = Generator::new(scope.seed, 1);
         let mut weather = Generator::new(scope.seed, 2);
+        let mut possible = FAULTS.to_vec();
+        if scope.small_disk {
+            possible.push(Fault::FullDisk);
+        }
         Self {
-            faults: track(&mut faults, scope, &FAULTS, |random, fault| {
+            faults: track(&mut faults, scope, &possible, |random, fault| {
                 duration(random, *fault, scope)
             }),
             weather: track(&mut weather, scope, &WEATHER, |random, _| {
@@ -184,7 +193,7 @@ fn duration(random: &mut Generator, fault: Fault, scope: Scope) -> u64 {
         // Longer than owners go on without renewing their leases.
         Fault::FreezeNats => (1_000, 6_000),
         Fault::KillPostgres | Fault::RestartPostgres => (500, 5_000),
-        Fault::Full(_) => (2_000, 6_000),
+        Fault::Full(_) | Fault::FullDisk => (2_000, 6_000),
     };
     random.between(least, most)
 }
@@ -199,6 +208,7 @@ impl Fault {
             Self::FreezeNats => "freeze_nats".to_owned(),
             Self::KillPostgres => "kill_postgres".to_owned(),
             Self::RestartPostgres => "restart_postgres".to_owned(),
+            Self::FullDisk => "full_disk".to_owned(),
             Self::Full(stream) => {
                 format!("full_{}", stream.trim_start_matches("AFU9_").to_lowercase())
             }
@@ -246,6 +256,7 @@ mod tests {
             seed,
             length: Duration::from_secs(seconds),
             servers: 1,
+            small_disk: true,
         }
     }
 
@@ -272,7 +283,7 @@ mod tests {
     #[test]
     fn a_run_of_five_minutes_has_every_fault() {
         let plan = Plan::new(scope(1, 300));
-        for fault in FAULTS {
+        for fault in FAULTS.into_iter().chain([Fault::FullDisk]) {
             assert!(
                 plan.faults.iter().any(|one| one.fault == fault),
                 "{fault:?}"

@@ -58,6 +58,7 @@ impl Report {
             "minutes": (self.options.length.as_secs_f64() / 60.0 * 100.0).round() / 100.0,
             "mode": mode,
             "cluster": self.options.cluster,
+            "small_disk": self.options.small_disk,
             "unexpected": verdict.unexpected,
             "unacknowledged": verdict.unacknowledged,
             "overlaps": verdict.overlaps,

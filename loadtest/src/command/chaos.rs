@@ -27,6 +27,10 @@ pub(crate) struct Arguments {
     /// A cluster of three nats-servers with three copies of everything.
     #[arg(long)]
     cluster: bool,
+    /// Put the store of nats-server on a small file system in memory, and fill it: one more fault.
+    /// Needs root, or a system that lets anybody make namespaces.
+    #[arg(long, conflicts_with = "cluster")]
+    small_disk: bool,
     /// The program afu9; by default the one beside this program.
     #[arg(long, value_name = "FILE")]
     afu9: Option<PathBuf>,
@@ -57,6 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             Durability::Fast
         },
         cluster: arguments.cluster,
+        small_disk: arguments.small_disk,
         rate: arguments.rate,
     };
     let report = chaos::run(&options).await?;
