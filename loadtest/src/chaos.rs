@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::system::{self, RoleKind, System};
 use check::check;
 use client::Client;
-use facts::{Facts, Row};
+use facts::Facts;
 use inject::Injector;
 use load::{Load, Submission};
 use plan::{Plan, Scope};
@@ -207,15 +207,15 @@ async fn rest(system: &mut System, submissions: &[Submission]) -> Result<Duratio
     while begun.elapsed() < REST_WITHIN {
         system.supervise()?;
         // Postgres may still be busy with its own recovery.
-        match facts::rows(system) {
-            Ok(rows) => match left(&rows, submissions) {
-                0 => {
-                    let took = begun.elapsed();
-                    tokio::time::sleep(SETTLE).await;
-                    return Ok(took);
-                }
-                left => last = format!("{left} executions have not ended"),
-            },
+        match left(system, submissions) {
+            Ok(0) => {
+                let took = begun.elapsed();
+                tokio::time::sleep(SETTLE).await;
+                return Ok(took);
+            }
+            Ok(left) => {
+                last = format!("{left} executions have not ended, or are not in history as a whole")
+            }
             Err(error) => last = format!("{error:#}"),
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -224,17 +224,21 @@ async fn rest(system: &mut System, submissions: &[Submission]) -> Result<Duratio
     Ok(begun.elapsed())
 }
 
-/// How many executions are still to end, or to be written.
-fn left(rows: &[Row], submissions: &[Submission]) -> usize {
-    let terminal = |row: &&Row| matches!(row.status.as_str(), "completed" | "failed" | "cancelled");
-    let open = rows.len() - rows.iter().filter(terminal).count();
+/// How many executions are still to end, or to be written as a whole.
+fn left(system: &System, submissions: &[Submission]) -> Result<usize> {
+    let rows = facts::rows(system)?;
+    let open = rows.iter().filter(|row| !row.has_ended()).count();
     let accepted = submissions
         .iter()
         .filter(|one| !matches!(one.accepted, load::Accepted::No(_)))
         .count();
     let parents = submissions.iter().filter(|one| one.work == Work::Items);
     let wanted = accepted + parents.count();
-    open.max(wanted.saturating_sub(rows.len()))
+    let left = open.max(wanted.saturating_sub(rows.len()));
+    if left > 0 {
+        return Ok(left);
+    }
+    Ok(check::gaps(&rows, &facts::steps(system)?).len())
 }
 
 async fn gather(
@@ -260,10 +264,7 @@ async fn gather(
 /// Says what AFU-9 itself says about what has not ended.
 async fn explain_stuck(client: &Client, facts: &Facts) {
     const EXPLAINED: usize = 5;
-    let open = facts
-        .rows
-        .iter()
-        .filter(|row| !matches!(row.status.as_str(), "completed" | "failed" | "cancelled"));
+    let open = facts.rows.iter().filter(|row| !row.has_ended());
     for row in open.take(EXPLAINED) {
         let path = format!("/api/executions/{}/explain", row.id);
         match client.get(&path).await {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{Facts, Row};
+use super::facts::{Facts, Row, Step};
 use super::load::Accepted;
 use super::work::Work;
 
@@ -226,19 +226,9 @@ fn places(facts: &Facts, rows: &BTreeMap<&str, &Row>, verdict: &mut Verdict) {
     }
 }
 
-/// The events of each execution are numbered from 1 without gaps, and its attempts are those that
-/// its steps may have.
-///
-/// The database has a row for each end of a step, not for each event: the start is number 1, the
-/// end the newest. What has no row of its own is the first end of a step that was undone, and the
-/// end of the wait for a key.
+/// Attempts are those that the steps may have, and history is complete.
 fn history(facts: &Facts, verdict: &mut Verdict) {
-    let mut numbers: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for step in &facts.steps {
-        numbers
-            .entry(&step.execution)
-            .or_default()
-            .push(step.number);
         let in_a_row = (1..)
             .zip(&step.attempts)
             .all(|(number, found)| number == *found);
@@ -250,27 +240,47 @@ fn history(facts: &Facts, verdict: &mut Verdict) {
             ));
         }
     }
-    for row in &facts.rows {
+    for gap in gaps(&facts.rows, &facts.steps) {
+        verdict.history_gaps += 1;
+        verdict.wrong(gap);
+    }
+}
+
+/// Executions whose events are not numbered from 1 without gaps, each in a sentence.
+///
+/// The database has a row for each end of a step, not for each event: the start, which alone tells
+/// the workflow, is number 1, the end the newest. What has no row of its own is the first end of a
+/// step that was undone, and the end of the wait for a key.
+pub(super) fn gaps(rows: &[Row], steps: &[Step]) -> Vec<String> {
+    let mut numbers: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for step in steps {
+        let of_execution = numbers.entry(&step.execution).or_default();
+        of_execution.push(step.number);
+    }
+    let mut gaps = Vec::new();
+    for row in rows {
         let mut seen = numbers.remove(row.id.as_str()).unwrap_or_default();
-        seen.extend([1, row.number]);
+        seen.push(row.number);
+        if !row.workflow.is_empty() {
+            seen.push(1);
+        }
         let count = seen.len();
         seen.sort_unstable();
         seen.dedup();
         let missing = i64::from(row.number) - seen.len() as i64;
         let without_row = i64::from(row.compensated);
         let fits = missing == without_row || (row.keyed && missing == without_row + 1);
-        if !fits || seen.len() != count || seen.last() != Some(&row.number) {
-            verdict.history_gaps += 1;
-            verdict.wrong(format!(
-                "{} of {} has {} events, known are {seen:?}",
+        let starts = seen.first() == Some(&1);
+        if !fits || !starts || seen.len() != count || seen.last() != Some(&row.number) {
+            gaps.push(format!(
+                "{} of {:?} has {} events, known are {seen:?}",
                 row.id, row.workflow, row.number
             ));
         }
     }
-    for (execution, _) in numbers {
-        verdict.history_gaps += 1;
-        verdict.wrong(format!("steps of {execution}, which has no row"));
-    }
+    let without = numbers.into_keys();
+    gaps.extend(without.map(|execution| format!("steps of {execution}, which has no row")));
+    gaps
 }
 
 /// Each comment of an execution that ended as it should is at GitHub once, and no other is.

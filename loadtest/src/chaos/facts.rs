@@ -37,6 +37,13 @@ pub(super) struct Row {
     pub(super) issue: u64,
 }
 
+impl Row {
+    /// Whether its status is a last one.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.status.as_str(), "completed" | "failed" | "cancelled")
+    }
+}
+
 /// A step, or an item of it, as Postgres has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Step {

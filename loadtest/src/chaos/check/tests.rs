@@ -1,6 +1,6 @@
 //! Each promise, broken: the checker that never fails checks nothing.
 
-use super::super::facts::{Letter, Step};
+use super::super::facts::Letter;
 use super::super::load::Submission;
 use super::*;
 
@@ -160,6 +160,8 @@ fn gaps_and_repeated_numbers_in_history_are_seen() {
     assert_eq!(verdict.history_gaps, 1, "a number twice");
     let verdict = broken(|facts| facts.rows[2].number = 2);
     assert_eq!(verdict.history_gaps, 1, "an event behind the end");
+    let verdict = broken(|facts| facts.rows[3].workflow.clear());
+    assert_eq!(verdict.history_gaps, 1, "no start");
 }
 
 #[test]
