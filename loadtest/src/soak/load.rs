@@ -20,6 +20,9 @@ const IN_FLIGHT: usize = 1024;
 /// Longer than the gateway takes to give up on a submission.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
+/// Connections kept: those of a burst are files of the gateway, and no leak of it.
+const IDLE: usize = 8;
+
 const WORKFLOW: &str = "soak";
 
 /// What came of the submissions.
@@ -43,6 +46,7 @@ impl Load {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(TIMEOUT)
+            .pool_max_idle_per_host(IDLE)
             .build()
             .context("build the HTTP client")?;
         Ok(Self {
