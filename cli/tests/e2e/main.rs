@@ -11,5 +11,6 @@ mod killed_roles;
 mod nats_restart;
 mod postgres_away;
 mod scaling;
+mod soak;
 mod webhook_to_pull_request;
 mod without_database;
