@@ -50,6 +50,9 @@ const END_WITHIN: Duration = Duration::from_secs(45);
 /// A cluster elects its leader within seconds.
 const ELECTED_WITHIN: Duration = Duration::from_secs(60);
 
+/// Succeeds when all tables are there that runs look at.
+const LAST_TABLE: &str = "SELECT count(*) FROM mcp_tool_calls";
+
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to run.
@@ -248,6 +251,14 @@ impl System {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+        // A gateway is ready when Postgres answers; the tables are the projector's to make.
+        while let Err(error) = self.query(LAST_TABLE) {
+            self.supervise()?;
+            if tokio::time::Instant::now() > deadline {
+                return Err(error.context("the projector has not made its tables"));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     }
