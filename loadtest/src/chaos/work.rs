@@ -210,7 +210,10 @@ fn failing(name: &str, attempts: u32, class: &str) -> Value {
 
 fn change_steps() -> Value {
     let branch = "chaos/${input.issue}";
-    let step = |name: &str, tool: &str, params: Value| json!({ "name": name, "tool": tool, "retry": retry(), "params": at_repository(params) });
+    let step = |name: &str, tool: &str, params: Value| {
+        let params = at_repository(params);
+        json!({ "name": name, "tool": tool, "retry": retry(), "params": params })
+    };
     json!([
         step(
             "fetch",
