@@ -15,7 +15,8 @@ pub mod job;
 pub mod query;
 
 pub use control::{
-    Control, ControlAction, ControlOutcome, ControlRecord, HoldScope, ScheduleRef, Switched,
+    Control, ControlAction, ControlOutcome, ControlRecord, HoldScope, MAX_RECORDED_PAYLOAD,
+    ScheduleRef, Switched,
 };
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use definition::{DefinitionRecord, WorkflowRef};

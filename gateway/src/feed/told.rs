@@ -128,11 +128,10 @@ fn controlled(record: &ControlRecord, data: &mut Value) {
         }
         _ => {}
     }
-    let (outcome, code) = match &record.outcome {
-        ControlOutcome::Applied => ("applied", None),
-        ControlOutcome::Unchanged => ("unchanged", None),
-        ControlOutcome::Refused { code, .. } => ("refused", Some(code)),
+    let code = match &record.outcome {
+        ControlOutcome::Refused { code, .. } => Some(code),
+        ControlOutcome::Applied | ControlOutcome::Unchanged => None,
     };
-    data["outcome"] = json!(outcome);
+    data["outcome"] = json!(record.outcome.as_str());
     data["code"] = json!(code);
 }

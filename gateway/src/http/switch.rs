@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use afu9_broker::RequestError;
 use afu9_schemas::ScheduleId;
-use afu9_schemas::message::{Control, ControlAction, ControlOutcome, ScheduleRef};
+use afu9_schemas::message::{Control, ControlAction, ScheduleRef};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -108,7 +108,7 @@ async fn workflow(
         .ok_or_else(|| unknown_workflow(&name))?;
     Ok(Json(json!({
         "action": action,
-        "outcome": word(&outcome),
+        "outcome": outcome.as_str(),
         "request": request,
         "workflow": name,
         "version": record.workflow.version,
@@ -142,7 +142,7 @@ async fn schedule(
     let known = known.map(|known| Known { pause, ..known });
     Ok(Json(json!({
         "action": action,
-        "outcome": word(&outcome),
+        "outcome": outcome.as_str(),
         "request": request,
         "schedule": known.as_ref().map(list_schedules::schedule_json),
     })))
@@ -209,14 +209,6 @@ async fn control(
         content,
         action,
     })
-}
-
-const fn word(outcome: &ControlOutcome) -> &'static str {
-    match outcome {
-        ControlOutcome::Applied => "applied",
-        ControlOutcome::Unchanged => "unchanged",
-        ControlOutcome::Refused { .. } => "refused",
-    }
 }
 
 fn problem(error: &SwitchError) -> Problem {

@@ -3,18 +3,12 @@
 use std::collections::VecDeque;
 
 use afu9_schemas::Timestamp;
-use afu9_schemas::artifact::json_size;
-use afu9_schemas::message::{ControlAction, ControlRecord};
-use serde_json::{Value, json};
+use afu9_schemas::message::ControlRecord;
 
 use crate::stored::{AuditEntry, AuditFilter};
 
 /// Most wishes kept.
 const MAX_WISHES: usize = 2000;
-
-/// The largest payload or set of parameters kept, in bytes of JSON. Of a larger one only the size is
-/// kept, as in the database.
-const PAYLOAD_MAX_BYTES: usize = 16 * 1024;
 
 /// The last wishes, in the order in which they were told.
 #[derive(Debug, Default)]
@@ -29,7 +23,7 @@ impl Wishes {
             at,
             execution: record.execution,
             action: control.action.as_str().to_owned(),
-            details: details(control.action),
+            details: control.action.details(),
             by: control.by,
             scopes: control.scopes,
             reason: control.reason,
@@ -79,49 +73,11 @@ impl Wishes {
     }
 }
 
-/// What an action says beyond its name, as in the database.
-fn details(action: ControlAction) -> Option<Value> {
-    match action {
-        ControlAction::Cancel | ControlAction::Pause | ControlAction::Resume => None,
-        ControlAction::Retry { step, params } => {
-            Some(json!({"step": step, "params": params.map(bounded)}))
-        }
-        ControlAction::Signal { name, payload } => {
-            Some(json!({"name": name, "payload": bounded(payload)}))
-        }
-        ControlAction::Decide { step, decision } => {
-            Some(json!({"step": step, "decision": decision}))
-        }
-        ControlAction::Move { to } => Some(json!({"to": to})),
-        ControlAction::Disable(workflow) | ControlAction::Enable(workflow) => {
-            Some(json!({ "workflow": workflow }))
-        }
-        ControlAction::PauseSchedule(schedule) | ControlAction::ResumeSchedule(schedule) => {
-            Some(json!(schedule))
-        }
-        ControlAction::Rerun {
-            execution,
-            from_step,
-            version,
-        } => Some(json!({"executionId": execution, "fromStep": from_step, "version": version})),
-        ControlAction::Apply { to } => Some(json!({"to": to})),
-        ControlAction::Hold(scope) | ControlAction::Release(scope) => Some(json!({"scope": scope})),
-    }
-}
-
-fn bounded(value: Value) -> Value {
-    let bytes = json_size(&value);
-    if bytes <= PAYLOAD_MAX_BYTES {
-        value
-    } else {
-        json!({"$omitted": {"bytes": bytes}})
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use afu9_schemas::message::{Control, ControlOutcome};
+    use afu9_schemas::message::{Control, ControlAction, ControlOutcome, MAX_RECORDED_PAYLOAD};
     use afu9_schemas::{ExecutionId, RequestId};
+    use serde_json::json;
 
     use super::*;
 
@@ -179,7 +135,7 @@ mod tests {
     #[test]
     fn they_are_bounded_and_so_are_their_payloads() {
         let mut wishes = Wishes::default();
-        let large = json!("x".repeat(PAYLOAD_MAX_BYTES));
+        let large = json!("x".repeat(MAX_RECORDED_PAYLOAD));
         let signal = ControlAction::Signal {
             name: "s".to_owned(),
             payload: large,

@@ -1,18 +1,12 @@
 //! Rows of `audit_log`: one for each wish to change something.
 
 use afu9_schemas::Timestamp;
-use afu9_schemas::artifact::json_size;
-use afu9_schemas::message::{ControlAction, ControlOutcome, ControlRecord};
+use afu9_schemas::message::{ControlOutcome, ControlRecord};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::rows::size;
 use crate::text;
-
-/// The largest payload or set of parameters kept, in bytes of JSON: enough to see what somebody sent,
-/// and small enough that a page of the log is. Of a larger one only the size is kept.
-const PAYLOAD_MAX_BYTES: usize = 16 * 1024;
 
 /// A wish and what came of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,10 +29,9 @@ impl AuditRow {
     /// The row of `record`, which was decided at `at`.
     pub(crate) fn new(at: Timestamp, record: &ControlRecord) -> Self {
         let control = &record.control;
-        let (outcome, refusal) = match &record.outcome {
-            ControlOutcome::Applied => (APPLIED, None),
-            ControlOutcome::Unchanged => (UNCHANGED, None),
-            ControlOutcome::Refused { code, message } => (REFUSED, Some((code, message))),
+        let refusal = match &record.outcome {
+            ControlOutcome::Refused { code, message } => Some((code, message)),
+            ControlOutcome::Applied | ControlOutcome::Unchanged => None,
         };
         Self {
             request_id: control.request.as_uuid(),
@@ -48,8 +41,8 @@ impl AuditRow {
             by: text::clean(&control.by),
             scopes: text::json(&control.scopes),
             reason: control.reason.as_deref().map(text::clean),
-            details: details(&control.action).map(|details| text::json(&details)),
-            outcome,
+            details: control.action.details().map(|details| text::json(&details)),
+            outcome: record.outcome.as_str(),
             code: refusal.map(|(code, _)| text::clean(code)),
             message: refusal.map(|(_, message)| text::clean(message)),
         }
@@ -64,52 +57,3 @@ impl AuditRow {
 pub(crate) const APPLIED: &str = "applied";
 pub(crate) const UNCHANGED: &str = "unchanged";
 pub(crate) const REFUSED: &str = "refused";
-
-/// What an action says beyond its name.
-fn details(action: &ControlAction) -> Option<Value> {
-    match action {
-        ControlAction::Cancel | ControlAction::Pause | ControlAction::Resume => None,
-        ControlAction::Retry { step, params } => Some(json!({
-            "step": step,
-            "params": params.as_ref().map(bounded),
-        })),
-        ControlAction::Signal { name, payload } => Some(json!({
-            "name": name,
-            "payload": bounded(payload),
-        })),
-        ControlAction::Decide { step, decision } => Some(json!({
-            "step": step,
-            "decision": decision,
-        })),
-        ControlAction::Move { to } => Some(json!({ "to": to })),
-        ControlAction::Disable(workflow) | ControlAction::Enable(workflow) => {
-            Some(json!({ "workflow": workflow }))
-        }
-        ControlAction::PauseSchedule(schedule) | ControlAction::ResumeSchedule(schedule) => {
-            Some(json!(schedule))
-        }
-        ControlAction::Rerun {
-            execution,
-            from_step,
-            version,
-        } => Some(json!({
-            "executionId": execution,
-            "fromStep": from_step,
-            "version": version,
-        })),
-        ControlAction::Apply { to } => Some(json!({ "to": to })),
-        ControlAction::Hold(scope) | ControlAction::Release(scope) => {
-            Some(json!({ "scope": scope }))
-        }
-    }
-}
-
-/// `value`, or its size where it is too large.
-fn bounded(value: &Value) -> Value {
-    let bytes = json_size(value);
-    if bytes <= PAYLOAD_MAX_BYTES {
-        value.clone()
-    } else {
-        json!({ "$omitted": { "bytes": bytes } })
-    }
-}

@@ -2,12 +2,17 @@
 //! so that it is durable before it is answered, and takes effect once though it is sent again.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::artifact::json_size;
 use crate::definition::Decision;
 use crate::id::{ExecutionId, RequestId, ScheduleId, WorkerKind};
 use crate::message::definition::WorkflowRef;
 use crate::time::Timestamp;
+
+/// The largest payload or set of parameters kept, in bytes of JSON: enough to see what somebody sent,
+/// and small enough that a page of the log is. Of a larger one only the size is kept.
+pub const MAX_RECORDED_PAYLOAD: usize = 16 * 1024;
 
 /// A wish to change something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,6 +134,51 @@ impl ControlAction {
             Self::Rerun { .. } => "rerun",
             Self::Apply { .. } => "apply",
         }
+    }
+
+    /// What it says beyond its name, as the audit log keeps it.
+    pub fn details(&self) -> Option<Value> {
+        match self {
+            Self::Cancel | Self::Pause | Self::Resume => None,
+            Self::Retry { step, params } => Some(json!({
+                "step": step,
+                "params": params.as_ref().map(bounded),
+            })),
+            Self::Signal { name, payload } => Some(json!({
+                "name": name,
+                "payload": bounded(payload),
+            })),
+            Self::Decide { step, decision } => Some(json!({
+                "step": step,
+                "decision": decision,
+            })),
+            Self::Move { to } => Some(json!({ "to": to })),
+            Self::Disable(workflow) | Self::Enable(workflow) => {
+                Some(json!({ "workflow": workflow }))
+            }
+            Self::PauseSchedule(schedule) | Self::ResumeSchedule(schedule) => Some(json!(schedule)),
+            Self::Rerun {
+                execution,
+                from_step,
+                version,
+            } => Some(json!({
+                "executionId": execution,
+                "fromStep": from_step,
+                "version": version,
+            })),
+            Self::Apply { to } => Some(json!({ "to": to })),
+            Self::Hold(scope) | Self::Release(scope) => Some(json!({ "scope": scope })),
+        }
+    }
+}
+
+/// `value`, or its size where it is too large.
+fn bounded(value: &Value) -> Value {
+    let bytes = json_size(value);
+    if bytes <= MAX_RECORDED_PAYLOAD {
+        value.clone()
+    } else {
+        json!({ "$omitted": { "bytes": bytes } })
     }
 }
 
