@@ -5,4 +5,4 @@ mod reader;
 mod writer;
 
 pub use reader::{LogMessage, LogReader, ReadError};
-pub use writer::{LogWriter, WriterTask, input_bytes};
+pub use writer::{LogWriter, Outside, WriterTask, input_bytes};

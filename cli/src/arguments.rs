@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -16,6 +17,10 @@ pub(crate) struct Arguments {
     /// How results are printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,
+
+    /// Threads of this process; one unless it runs every role, which takes as many as there are cores.
+    #[arg(long, global = true, env = "AFU9_THREADS", value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
 
     #[command(subcommand)]
     pub(crate) command: Command,

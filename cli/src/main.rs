@@ -8,22 +8,24 @@ mod output;
 mod role;
 mod settings;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 use arguments::{Arguments, Command};
 use output::Output;
 
-/// The largest stack of futures is a role's start; two worker threads serve the two cores AFU-9 is
-/// measured on, and more are taken where there are more.
+/// Messages are small and many: with the system's allocator a quarter of a role's time went into it
+/// (`docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.output);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime(&arguments) {
         Ok(runtime) => runtime,
         Err(error) => {
             output.failed(&anyhow::Error::new(error).context("cannot start the runtime"));
@@ -37,6 +39,23 @@ fn main() -> ExitCode {
             command::exit_code_of(&error)
         }
     }
+}
+
+/// A role on one thread wakes no other thread for each message it gets; more cores are used by more
+/// processes.
+fn runtime(arguments: &Arguments) -> std::io::Result<Runtime> {
+    let threads = arguments.threads.unwrap_or(match arguments.command {
+        Command::Dev => std::thread::available_parallelism()?,
+        _ => NonZeroUsize::MIN,
+    });
+    let mut builder = if threads == NonZeroUsize::MIN {
+        Builder::new_current_thread()
+    } else {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads.get());
+        builder
+    };
+    builder.enable_all().build()
 }
 
 async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {

@@ -5,7 +5,7 @@
 
 use afu9_schemas::message::Input;
 use afu9_schemas::view::HoldView;
-use afu9_schemas::{ExecutionId, Lane, Timestamp, WorkerKind};
+use afu9_schemas::{ExecutionId, JobId, Lane, Timestamp, WorkerKind};
 use serde::{Deserialize, Serialize};
 
 use crate::execution::Execution;
@@ -29,6 +29,10 @@ pub struct Segment {
     /// segment that has them counts. The owner's, who fills them in and sends them.
     #[serde(default)]
     pub outgoing: Option<Vec<Input>>,
+    /// Jobs that were decided and that their queues had not taken; the last segment that has them counts.
+    /// The owner's, who fills them in and publishes them.
+    #[serde(default)]
+    pub unsent: Option<Vec<JobId>>,
 }
 
 /// What the executions of a partition share. Whatever decides about the order in which they go on
@@ -59,5 +63,6 @@ impl Segment {
             && self.tombstones.is_empty()
             && self.shared.is_none()
             && self.outgoing.is_none()
+            && self.unsent.is_none()
     }
 }

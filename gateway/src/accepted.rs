@@ -2,12 +2,12 @@
 //! whoever submitted one must find it all the same.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use afu9_schemas::message::Start;
+use afu9_schemas::message::{Parent, Start, WorkflowRef};
 use afu9_schemas::view::{ExecutionStatus, ExecutionSummary, ExecutionView};
-use afu9_schemas::{ExecutionId, Timestamp};
+use afu9_schemas::{ExecutionId, Lane, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -26,17 +26,41 @@ pub(crate) struct Accepted {
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_id: HashMap<ExecutionId, ExecutionView>,
+    by_id: HashMap<ExecutionId, Remembered>,
     order: VecDeque<(Instant, ExecutionId)>,
+    /// What the last start was a start of, and by whom: thousands in a row say the same.
+    last: Option<(Arc<WorkflowRef>, Arc<str>)>,
+}
+
+/// What is kept of a start. Its input is not: memory for thousands of them would be wanted.
+#[derive(Debug)]
+struct Remembered {
+    at: Timestamp,
+    workflow: Arc<WorkflowRef>,
+    by: Arc<str>,
+    lane: Lane,
+    priority: i32,
+    /// What most starts do not have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct More {
+    repository: Option<String>,
+    default_branch: Option<String>,
+    key: Option<String>,
+    parent: Option<Parent>,
+    rerun_of: Option<ExecutionId>,
+    rerun_reason: Option<String>,
 }
 
 impl Accepted {
-    /// Remembers an execution whose start was stored at `now`.
-    pub(crate) fn remember(&self, view: ExecutionView, now: Instant) {
+    /// Remembers that `start` was stored at `now`.
+    pub(crate) fn remember(&self, id: ExecutionId, start: Remember, now: Instant) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.forget(now);
-        let id = view.summary.id;
-        if entries.by_id.insert(id, view).is_none() {
+        let remembered = entries.shared(start);
+        if entries.by_id.insert(id, remembered).is_none() {
             entries.order.push_back((now, id));
         }
     }
@@ -45,7 +69,7 @@ impl Accepted {
     pub(crate) fn get(&self, id: ExecutionId, now: Instant) -> Option<ExecutionView> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.forget(now);
-        entries.by_id.get(&id).cloned()
+        entries.by_id.get(&id).map(|start| start.view(id))
     }
 }
 
@@ -59,79 +83,130 @@ impl Entries {
             self.by_id.remove(&id);
         }
     }
-}
 
-/// A pending execution. Its input is left out: memory for thousands of them would be wanted.
-pub(crate) fn pending(execution: ExecutionId, start: &Start, at: Timestamp) -> ExecutionView {
-    ExecutionView {
-        summary: ExecutionSummary {
-            id: execution,
-            workflow_id: start.workflow.id,
-            workflow: start.workflow.name.clone(),
-            version: start.workflow.version,
-            status: ExecutionStatus::Pending,
-            triggered_by: start.trigger.by.clone(),
-            started_at: at,
-            completed_at: None,
-        },
-        input: Value::Null,
-        output: None,
-        error: None,
-        repository: start
-            .repository
-            .as_ref()
-            .map(|r| format!("{}/{}", r.owner, r.name)),
-        default_branch: start
-            .repository
-            .as_ref()
-            .and_then(|repository| repository.default_branch.clone()),
-        lane: start.lane,
-        priority: start.priority,
-        steps: Vec::new(),
-        paused: None,
-        key: start.key.clone(),
-        parent: start.parent,
-        rerun_of: start.rerun.as_ref().map(|rerun| rerun.of),
-        rerun_reason: start.rerun.as_ref().and_then(|rerun| rerun.reason.clone()),
-        signals: 0,
-        truncated: true,
+    fn shared(&mut self, start: Remember) -> Remembered {
+        let Remember {
+            at,
+            workflow,
+            by,
+            lane,
+            priority,
+            more,
+        } = start;
+        let (workflow, by) = match &self.last {
+            Some((last, who)) if **last == workflow && **who == *by => (last.clone(), who.clone()),
+            _ => (Arc::new(workflow), Arc::from(by)),
+        };
+        self.last = Some((workflow.clone(), by.clone()));
+        Remembered {
+            at,
+            workflow,
+            by,
+            lane,
+            priority,
+            more: (more != More::default()).then(|| Box::new(more)),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use afu9_schemas::WorkflowId;
+/// What is to be remembered of a start.
+#[derive(Debug)]
+pub(crate) struct Remember {
+    at: Timestamp,
+    workflow: WorkflowRef,
+    by: String,
+    lane: Lane,
+    priority: i32,
+    more: More,
+}
 
-    use super::*;
+impl Remember {
+    pub(crate) fn new(start: &Start, at: Timestamp) -> Self {
+        let repository = start.repository.as_ref();
+        Self {
+            at,
+            workflow: start.workflow.clone(),
+            by: start.trigger.by.clone(),
+            lane: start.lane,
+            priority: start.priority,
+            more: More {
+                repository: repository.map(|r| format!("{}/{}", r.owner, r.name)),
+                default_branch: repository.and_then(|r| r.default_branch.clone()),
+                key: start.key.clone(),
+                parent: start.parent,
+                rerun_of: start.rerun.as_ref().map(|rerun| rerun.of),
+                rerun_reason: start.rerun.as_ref().and_then(|rerun| rerun.reason.clone()),
+            },
+        }
+    }
+}
 
-    fn view(id: ExecutionId) -> ExecutionView {
+impl Remembered {
+    /// A pending execution.
+    fn view(&self, id: ExecutionId) -> ExecutionView {
+        let more = self.more.as_deref().cloned().unwrap_or_default();
         ExecutionView {
             summary: ExecutionSummary {
                 id,
-                workflow_id: WorkflowId::new(),
-                workflow: "w".to_owned(),
-                version: 1,
+                workflow_id: self.workflow.id,
+                workflow: self.workflow.name.clone(),
+                version: self.workflow.version,
                 status: ExecutionStatus::Pending,
-                triggered_by: "t".to_owned(),
-                started_at: Timestamp::from_micros(0),
+                triggered_by: self.by.to_string(),
+                started_at: self.at,
                 completed_at: None,
             },
             input: Value::Null,
             output: None,
             error: None,
-            repository: None,
+            repository: more.repository,
+            default_branch: more.default_branch,
+            lane: self.lane,
+            priority: self.priority,
             steps: Vec::new(),
             paused: None,
-            key: None,
-            parent: None,
-            rerun_of: None,
-            default_branch: None,
-            rerun_reason: None,
-            lane: afu9_schemas::Lane::Bulk,
-            priority: 0,
+            key: more.key,
+            parent: more.parent,
+            rerun_of: more.rerun_of,
+            rerun_reason: more.rerun_reason,
             signals: 0,
             truncated: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use afu9_schemas::message::{Trigger, TriggerKind};
+    use afu9_schemas::{DefinitionHash, WorkflowId};
+
+    use super::*;
+
+    fn start(by: &str, key: Option<&str>) -> Remember {
+        let start = Start {
+            workflow: WorkflowRef {
+                id: WorkflowId::new(),
+                name: "w".to_owned(),
+                version: 3,
+                hash: DefinitionHash::of(b""),
+            },
+            input: Value::Null,
+            repository: None,
+            trigger: Trigger {
+                kind: TriggerKind::Manual,
+                by: by.to_owned(),
+                delivery: None,
+                depth: 0,
+                initiator: None,
+            },
+            lane: Lane::Interactive,
+            traceparent: None,
+            key: key.map(str::to_owned),
+            priority: 7,
+            parent: None,
+            rerun: None,
+        };
+        Remember::new(&start, Timestamp::from_micros(9))
     }
 
     #[tokio::test]
@@ -139,15 +214,35 @@ mod tests {
         let accepted = Accepted::default();
         let now = Instant::now();
         let first = ExecutionId::new();
-        accepted.remember(view(first), now);
+        accepted.remember(first, start("t", None), now);
         assert!(accepted.get(first, now + REMEMBER_FOR / 2).is_some());
         assert!(accepted.get(first, now + REMEMBER_FOR).is_none());
         assert!(accepted.get(ExecutionId::new(), now).is_none());
 
         for _ in 0..MAX_REMEMBERED + 10 {
-            accepted.remember(view(ExecutionId::new()), now);
+            accepted.remember(ExecutionId::new(), start("t", None), now);
         }
         let held = accepted.entries.lock().expect("not poisoned").by_id.len();
         assert!(held <= MAX_REMEMBERED + 1, "{held}");
+    }
+
+    #[tokio::test]
+    async fn each_start_is_shown_as_itself() {
+        let accepted = Accepted::default();
+        let now = Instant::now();
+        let ids: Vec<_> = [("ada", None), ("bob", Some("k")), ("ada", None)]
+            .into_iter()
+            .map(|(by, key)| {
+                let id = ExecutionId::new();
+                accepted.remember(id, start(by, key), now);
+                id
+            })
+            .collect();
+        let view = |index: usize| accepted.get(ids[index], now).expect("remembered");
+        assert_eq!(view(0).summary.triggered_by, "ada");
+        assert_eq!(view(1).summary.triggered_by, "bob");
+        assert_eq!(view(1).key.as_deref(), Some("k"));
+        assert_eq!((view(2).key, view(2).priority), (None, 7));
+        assert_eq!(view(2).summary.version, 3);
     }
 }

@@ -4,20 +4,25 @@
 //! The reader reads while somebody listens. A listener that does not keep up is told how much it
 //! missed, and holds up neither the reader nor the others.
 
+mod outline;
 mod told;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use afu9_broker::error::chain;
 use afu9_broker::history::{HistoryConsumer, HistoryMessage};
 use afu9_broker::{Broker, RequestError};
+use afu9_schemas::codec;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{interval, sleep, timeout};
 
 use crate::metrics::Metrics;
 
+use outline::BatchOutline;
+use told::kind_of;
 pub(crate) use told::{ENDED, KINDS, Told, event_text};
 
 /// Messages of history read at once.
@@ -46,6 +51,49 @@ pub(crate) struct Feed {
     /// Whether whoever listens now hears everything from now on.
     open: watch::Sender<bool>,
     wanted: Notify,
+    wants: Arc<Wants>,
+}
+
+/// How many listeners want each of [`KINDS`]: what nobody wants is not made into text.
+#[derive(Debug, Default)]
+struct Wants([AtomicUsize; KINDS.len()]);
+
+impl Wants {
+    fn has(&self, kind: &str) -> bool {
+        let index = KINDS.iter().position(|known| *known == kind);
+        index.is_some_and(|index| self.0[index].load(Ordering::SeqCst) > 0)
+    }
+}
+
+/// What one listener wants, as long as it lives.
+#[derive(Debug)]
+struct Wish {
+    wants: Arc<Wants>,
+    kinds: Vec<&'static str>,
+}
+
+impl Wish {
+    fn new(wants: Arc<Wants>, kinds: &[&'static str]) -> Self {
+        let kinds = kinds.to_vec();
+        let wish = Self { wants, kinds };
+        for count in wish.counts() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        wish
+    }
+
+    fn counts(&self) -> impl Iterator<Item = &AtomicUsize> {
+        let counts = KINDS.iter().zip(&self.wants.0);
+        counts.filter_map(|(kind, count)| self.kinds.contains(kind).then_some(count))
+    }
+}
+
+impl Drop for Wish {
+    fn drop(&mut self) {
+        for count in self.counts() {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 }
 
 /// Events that are passed on together.
@@ -53,8 +101,11 @@ pub(crate) struct Feed {
 pub(crate) struct Batch {
     /// How many events came before them, since the gateway began.
     begin: u64,
+    /// How many there are, with those that nobody wants.
+    count: u64,
     /// Events before them were never read.
     torn: bool,
+    /// Those that somebody wants.
     pub(crate) events: Vec<Told>,
 }
 
@@ -75,6 +126,7 @@ pub(crate) struct Listener {
     next: Option<u64>,
     /// Batches were missed.
     behind: bool,
+    _wish: Wish,
 }
 
 impl Default for Feed {
@@ -83,13 +135,16 @@ impl Default for Feed {
             sender: broadcast::Sender::new(KEPT),
             open: watch::Sender::new(false),
             wanted: Notify::new(),
+            wants: Arc::default(),
         }
     }
 }
 
 impl Feed {
-    /// Listens: hears everything that is published from now on. `None` if history cannot be read now.
-    pub(crate) async fn listen(&self) -> Option<Listener> {
+    /// Listens: hears everything of these kinds that is published from now on. `None` if history cannot
+    /// be read now.
+    pub(crate) async fn listen(&self, kinds: &[&'static str]) -> Option<Listener> {
+        let wish = Wish::new(Arc::clone(&self.wants), kinds);
         // From here on the reader does not close any more.
         let waiting = self.sender.subscribe();
         self.wanted.notify_one();
@@ -101,6 +156,7 @@ impl Feed {
             receiver: waiting.resubscribe(),
             next: None,
             behind: false,
+            _wish: wish,
         })
     }
 
@@ -115,7 +171,7 @@ impl Feed {
             let failed = async {
                 let mut history = broker.follow_history().await?;
                 if torn {
-                    self.pass_on(read, true, Vec::new());
+                    self.pass_on(read, 0, true, Vec::new());
                 }
                 self.open.send_replace(true);
                 self.read(&mut history, &mut read, metrics).await
@@ -156,39 +212,43 @@ impl Feed {
                     continue;
                 }
             };
-            let mut events = told(&messages, metrics);
-            while !events.is_empty() {
-                let rest = events.split_off(events.len().min(TOGETHER));
-                let begin = *read;
-                *read += events.len() as u64;
-                self.pass_on(begin, false, events);
-                events = rest;
-            }
+            self.tell(&messages, read, metrics);
         }
     }
 
-    fn pass_on(&self, begin: u64, torn: bool, events: Vec<Told>) {
+    /// Passes on what messages say.
+    fn tell(&self, messages: &[HistoryMessage], read: &mut u64, metrics: &Metrics) {
+        let mut events = Vec::new();
+        for message in messages {
+            match codec::decode::<BatchOutline>(&message.raw) {
+                Ok(batch) => events.extend(batch.events),
+                Err(error) => {
+                    metrics.history_unreadable.add();
+                    tracing::debug!(error = %chain(&error), "unreadable history left out");
+                }
+            }
+        }
+        events.retain(|event| kind_of(&event.kind).is_some());
+        for events in events.chunks(TOGETHER) {
+            let wanted = |kind| self.wants.has(kind);
+            let wanted = events
+                .iter()
+                .filter(|event| kind_of(&event.kind).is_some_and(wanted));
+            let (begin, count) = (*read, events.len() as u64);
+            *read += count;
+            self.pass_on(begin, count, false, wanted.filter_map(Told::new).collect());
+        }
+    }
+
+    fn pass_on(&self, begin: u64, count: u64, torn: bool, events: Vec<Told>) {
         // Nobody may listen just now.
         let _listeners = self.sender.send(Arc::new(Batch {
             begin,
+            count,
             torn,
             events,
         }));
     }
-}
-
-fn told(messages: &[HistoryMessage], metrics: &Metrics) -> Vec<Told> {
-    let mut told = Vec::new();
-    for message in messages {
-        match message.decode() {
-            Ok(batch) => told.extend(batch.events.iter().filter_map(Told::new)),
-            Err(error) => {
-                metrics.history_unreadable.add();
-                tracing::debug!(error = %chain(&error), "unreadable history left out");
-            }
-        }
-    }
-    told
 }
 
 impl Listener {
@@ -210,7 +270,7 @@ impl Listener {
             None => Some(Missed::Unknown),
         };
         self.behind = false;
-        self.next = Some(batch.begin + batch.events.len() as u64);
+        self.next = Some(batch.begin + batch.count);
         Some((missed, batch))
     }
 }
@@ -232,12 +292,12 @@ mod tests {
     async fn who_does_not_keep_up_is_told_how_much_it_missed() {
         let feed = Feed::default();
         feed.open.send_replace(true);
-        let mut quick = feed.listen().await.expect("open");
-        let mut slow = feed.listen().await.expect("open");
+        let mut quick = feed.listen(&KINDS).await.expect("open");
+        let mut slow = feed.listen(&KINDS).await.expect("open");
         let mut read = 0;
-        let mut never = feed.listen().await.expect("open");
+        let mut never = feed.listen(&KINDS).await.expect("open");
         for batch in 0..KEPT + 11 {
-            feed.pass_on(read, false, events(3));
+            feed.pass_on(read, 3, false, events(3));
             read += 3;
             let (missed, _) = quick.next().await.expect("passed on");
             assert_eq!(missed, None);
@@ -257,7 +317,7 @@ mod tests {
             Some(Missed::Unknown),
             "it does not know what came first"
         );
-        feed.pass_on(read, true, Vec::new());
+        feed.pass_on(read, 0, true, Vec::new());
         let (missed, _) = quick.next().await.expect("passed on");
         assert_eq!(missed, Some(Missed::Unknown));
     }
@@ -266,15 +326,29 @@ mod tests {
     async fn nobody_is_promised_anything_while_history_is_not_read() {
         tokio::time::pause();
         let feed = Feed::default();
-        assert!(feed.listen().await.is_none());
-        let (listener, ()) = tokio::join!(feed.listen(), async {
+        assert!(feed.listen(&KINDS).await.is_none());
+        let (listener, ()) = tokio::join!(feed.listen(&KINDS), async {
             tokio::task::yield_now().await;
-            feed.pass_on(0, true, Vec::new());
+            feed.pass_on(0, 0, true, Vec::new());
             feed.open.send_replace(true);
         });
         let mut listener = listener.expect("open");
-        feed.pass_on(0, false, events(1));
+        feed.pass_on(0, 1, false, events(1));
         let (missed, _) = listener.next().await.expect("passed on");
         assert_eq!(missed, None, "what came before it listened is not missed");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_not_made_into_text() {
+        let feed = Feed::default();
+        feed.open.send_replace(true);
+        assert!(!feed.wants.has(ENDED));
+        let one = feed.listen(&[ENDED]).await.expect("open");
+        let other = feed.listen(&KINDS).await.expect("open");
+        drop(other);
+        assert!(feed.wants.has(ENDED));
+        assert!(!feed.wants.has("step_ended"));
+        drop(one);
+        assert!(!feed.wants.has(ENDED));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use afu9_broker::Broker;
-use afu9_broker::log::LogWriter;
+use afu9_broker::log::{LogWriter, Outside};
 use afu9_history::Store;
 use axum::serve::ListenerExt;
 use futures::FutureExt;
@@ -88,7 +88,7 @@ impl Gateway {
         } = self;
         let drain = config.limits.drain;
         let in_memory = store.is_none();
-        let (log, writer) = LogWriter::start_outside(broker.clone());
+        let (log, writer) = LogWriter::start_outside(broker.clone(), Outside::Gateway);
         let stop = shutdown.child_token();
         let app = Arc::new(App::new(config, broker, store, log, metrics, stop.clone()));
 

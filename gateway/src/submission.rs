@@ -11,7 +11,7 @@ use afu9_schemas::view::ExecutionSummary;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::accepted;
+use crate::accepted::Remember;
 use crate::app::{App, now};
 use crate::executions::Found;
 use crate::stored::StoredError;
@@ -51,10 +51,10 @@ impl App {
         execution: ExecutionId,
         start: Start,
     ) -> Result<(), Arc<PublishError>> {
-        let view = accepted::pending(execution, &start, now());
+        let remember = Remember::new(&start, now());
         let kind = InputKind::Start(Box::new(start));
         self.log.submit(Input { execution, kind }).await?;
-        self.accepted.remember(view, Instant::now());
+        self.accepted.remember(execution, remember, Instant::now());
         Ok(())
     }
 

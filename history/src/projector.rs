@@ -75,6 +75,9 @@ pub struct Config {
     pub max_messages: usize,
     /// Longest wait for the first message of a fetch.
     pub max_wait: Duration,
+    /// How long more is waited for once there is something to write: many small transactions cost far
+    /// more than one, and nobody waits for them.
+    pub gather: Duration,
     /// A transaction is closed at this many rows: from here on the commit's share of a row's cost is
     /// below a tenth, while a failure repeats more work.
     pub rows_per_transaction: usize,
@@ -92,6 +95,7 @@ impl Default for Config {
         Self {
             max_messages: 256,
             max_wait: Duration::from_secs(1),
+            gather: Duration::from_millis(20),
             rows_per_transaction: 1000,
             bytes_per_transaction: 8 * 1024 * 1024,
             writers: 2,
@@ -244,6 +248,7 @@ impl<S: Source> Projector<S> {
             };
             match fetched {
                 Ok(mut messages) => {
+                    self.gather(&mut messages).await;
                     // So that "everything up to here" never covers one that was not looked at.
                     messages.sort_by_key(|message| message.stream_sequence);
                     self.handle.source_works();
@@ -253,6 +258,31 @@ impl<S: Source> Projector<S> {
                 Err(error) => self.handle.source_failed(&error),
             }
             pause(&mut backoff, shutdown).await?;
+        }
+    }
+
+    /// Adds what comes within the next moment, unless there is enough for a transaction.
+    async fn gather(&mut self, messages: &mut Vec<Message>) {
+        let until = Instant::now() + self.config.gather;
+        let enough = |messages: &[Message]| {
+            let batches = messages
+                .iter()
+                .filter_map(|message| message.batch.as_ref().ok());
+            batches.map(|batch| batch.events.len()).sum::<usize>()
+                >= self.config.rows_per_transaction
+        };
+        while !messages.is_empty() && messages.len() < self.config.max_messages && !enough(messages)
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let room = self.config.max_messages - messages.len();
+            match self.source.next_batch(room, left).await {
+                Ok(more) => messages.extend(more),
+                // It shows again at the next fetch.
+                Err(_) => return,
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod followers;
 mod lease;
 mod outbox;
 mod owner;
+mod records;
 mod schedule;
 mod stats;
 mod tick;

@@ -37,9 +37,11 @@ use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES, STOP_AFTER};
 use crate::definitions::{DefinitionCache, MAX_IDLE};
 use crate::followers::Followers;
 use crate::outbox::Outbox;
+use crate::records::Records;
 use crate::schedule::HOME;
 use crate::stats::{Stats, add};
-use crate::tick::{About, Plan, Planned};
+use crate::tick::Plan;
+use publish::Unsent;
 
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
@@ -121,6 +123,10 @@ pub(crate) struct Owner {
     waking: FuturesUnordered<BoxFuture<'static, Woken>>,
     /// Inputs that ticks decided to send.
     outbox: Outbox,
+    /// Jobs that their queues have not taken.
+    unsent: Unsent,
+    /// History and dead letters that the server has not taken.
+    records: Records,
     /// Lookups of workflows that steps want to run, and what comes of them.
     resolving: FuturesUnordered<BoxFuture<'static, Resolved>>,
     /// Position of the last job published to each work queue.
@@ -156,7 +162,9 @@ impl Owner {
                     self.checkpoint_written(outcome)?;
                 }
                 Some(()) = self.outbox.next() => {}
-                batch = self.reader.next_batch(MAX_TICK_MESSAGES), if !self.outbox.is_full() => match batch {
+                () = self.records.next() => {}
+                () = self.unsent.due() => self.publish_unsent().await,
+                batch = self.reader.next_batch(MAX_TICK_MESSAGES), if !self.is_behind() => match batch {
                     Ok(batch) => {
                         if !self.tick(batch, &stop).await? {
                             return Ok(());
@@ -196,6 +204,11 @@ impl Owner {
         self.last_checkpoint().await
     }
 
+    /// So much of what was decided waits to be taken that nothing new is decided.
+    fn is_behind(&self) -> bool {
+        self.outbox.is_full() || self.records.is_full() || self.unsent.is_full()
+    }
+
     /// Folds a batch and publishes what comes of it. Returns false if it was told to stop before
     /// everything was published: the state is then ahead of the world and must not be checkpointed.
     async fn tick(
@@ -211,7 +224,7 @@ impl Owner {
             partition: self.partition,
             source,
         };
-        let mut plan = Plan::new(self.partition, effects).map_err(encode)?;
+        let mut plan = Plan::new(effects).map_err(encode)?;
         for notice in &plan.cancels {
             if let Err(error) = self.shared.broker.publish_cancel(*notice).await {
                 tracing::debug!(execution = %notice.execution, %error, "cancel notice not sent");
@@ -227,18 +240,16 @@ impl Owner {
                 Ok(input) => inputs.push(input),
                 Err(unstarted) => {
                     add(&self.shared.stats.unstarted, 1);
-                    plan.messages.push(Planned {
-                        about: About::DeadLetter,
-                        outgoing: unstarted.message().map_err(encode)?,
-                    });
+                    plan.letters.push(unstarted.message().map_err(encode)?);
                 }
             }
         }
         for wanted in plan.resolve {
             self.resolve(wanted);
         }
+        self.records.push(plan.history, plan.letters);
         tokio::select! {
-            () = self.publish(plan.messages) => {}
+            () = self.publish(plan.jobs) => {}
             () = stop.cancelled() => return Ok(false),
         }
         self.outbox.push(inputs);

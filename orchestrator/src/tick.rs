@@ -2,17 +2,13 @@
 
 use afu9_broker::PublishError;
 use afu9_broker::dead_letter::dead_letter_message;
-use afu9_broker::history::{SPLIT_AT_BYTES, history_message};
 use afu9_broker::publish::Outgoing;
 use afu9_broker::work::job_message;
 use afu9_engine::{Effect, Ended, ResolveChild};
 use afu9_schemas::artifact::json_size;
-use afu9_schemas::message::{
-    CancelNotice, ControlAction, ControlOutcome, HistoryBatch, HistoryEvent, HistoryKind, Input,
-    Job,
-};
+use afu9_schemas::message::{CancelNotice, ControlOutcome, HistoryEvent, Input, Job};
 use afu9_schemas::tool::kind_profile;
-use afu9_schemas::{JobId, Lane, Partition, WorkerKind};
+use afu9_schemas::{JobId, Lane, WorkerKind};
 
 /// A message of jobs is closed when its parameters reach this many bytes.
 const CLOSE_JOBS_AT_BYTES: usize = 256 * 1024;
@@ -20,7 +16,10 @@ const CLOSE_JOBS_AT_BYTES: usize = 256 * 1024;
 /// Everything one tick publishes.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    pub(crate) messages: Vec<Planned>,
+    pub(crate) jobs: Vec<JobMessage>,
+    #[expect(clippy::vec_box, reason = "effects are boxed already")]
+    pub(crate) history: Vec<Box<HistoryEvent>>,
+    pub(crate) letters: Vec<Outgoing>,
     pub(crate) cancels: Vec<CancelNotice>,
     /// Inputs for executions of any partition.
     pub(crate) inputs: Vec<Input>,
@@ -32,27 +31,19 @@ pub(crate) struct Plan {
     pub(crate) answers: Vec<(String, ControlOutcome)>,
 }
 
-/// One message, and what it is about should it be refused.
+/// One message of jobs.
 #[derive(Debug)]
-pub(crate) struct Planned {
-    pub(crate) about: About,
+pub(crate) struct JobMessage {
+    pub(crate) kind: WorkerKind,
+    pub(crate) jobs: Vec<JobId>,
     pub(crate) outgoing: Outgoing,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) enum About {
-    Jobs { kind: WorkerKind, jobs: Vec<JobId> },
-    History,
-    DeadLetter,
-}
-
 impl Plan {
-    /// Gathers jobs by queue and history by size.
-    pub(crate) fn new(partition: Partition, effects: Vec<Effect>) -> Result<Self, PublishError> {
+    /// Gathers jobs by queue.
+    pub(crate) fn new(effects: Vec<Effect>) -> Result<Self, PublishError> {
         let mut plan = Self::default();
         let mut jobs: Vec<(WorkerKind, Lane, Vec<Job>)> = Vec::new();
-        let mut events = Vec::new();
-        let mut letters = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Dispatch(job) => {
@@ -70,19 +61,12 @@ impl Plan {
                 Effect::Resolve(wanted) => plan.resolve.push(*wanted),
                 Effect::Followed(ended) => plan.followed.push(*ended),
                 Effect::Answer { to, outcome } => plan.answers.push((to, outcome)),
-                Effect::History(event) => events.push(*event),
-                Effect::DeadLetter(letter) => letters.push(letter),
+                Effect::History(event) => plan.history.push(event),
+                Effect::DeadLetter(letter) => plan.letters.push(dead_letter_message(&letter)?),
             }
         }
         for (kind, _, queue) in jobs {
             plan.add_jobs(&kind, queue)?;
-        }
-        plan.add_history(partition, events)?;
-        for letter in letters {
-            plan.messages.push(Planned {
-                about: About::DeadLetter,
-                outgoing: dead_letter_message(&letter)?,
-            });
         }
         Ok(plan)
     }
@@ -111,69 +95,12 @@ impl Plan {
     fn add_job_message(&mut self, kind: &WorkerKind, jobs: Vec<Job>) -> Result<(), PublishError> {
         let ids = jobs.iter().map(|job| job.id).collect();
         if let Some(outgoing) = job_message(jobs)? {
-            let about = About::Jobs {
+            self.jobs.push(JobMessage {
                 kind: kind.clone(),
                 jobs: ids,
-            };
-            self.messages.push(Planned { about, outgoing });
-        }
-        Ok(())
-    }
-
-    fn add_history(
-        &mut self,
-        partition: Partition,
-        events: Vec<HistoryEvent>,
-    ) -> Result<(), PublishError> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for event in events {
-            let size = weight(&event);
-            if !batch.is_empty() && bytes + size > SPLIT_AT_BYTES {
-                self.add_history_message(partition, std::mem::take(&mut batch))?;
-                bytes = 0;
-            }
-            bytes += size;
-            batch.push(event);
-        }
-        self.add_history_message(partition, batch)
-    }
-
-    fn add_history_message(
-        &mut self,
-        partition: Partition,
-        events: Vec<HistoryEvent>,
-    ) -> Result<(), PublishError> {
-        if !events.is_empty() {
-            let batch = HistoryBatch {
-                partition: Some(partition),
-                events,
-            };
-            let outgoing = history_message(&batch)?;
-            self.messages.push(Planned {
-                about: About::History,
                 outgoing,
             });
         }
         Ok(())
-    }
-}
-
-/// Roughly how many bytes an event takes.
-fn weight(event: &HistoryEvent) -> usize {
-    let value = |value: &Option<serde_json::Value>| value.as_ref().map_or(0, json_size);
-    200 + match &event.kind {
-        HistoryKind::ExecutionStarted(started) => json_size(&started.input),
-        HistoryKind::StepEnded(ended) => {
-            value(&ended.input) + value(&ended.output) + ended.attempts.len() * 200
-        }
-        HistoryKind::ExecutionEnded(ended) => value(&ended.output),
-        HistoryKind::DefinitionApplied(record) => json_size(&record.definition),
-        HistoryKind::StatusChanged(_) => 0,
-        HistoryKind::Controlled(record) => match &record.control.action {
-            ControlAction::Signal { payload, .. } => json_size(payload),
-            ControlAction::Retry { params, .. } => value(params),
-            _ => 0,
-        },
     }
 }

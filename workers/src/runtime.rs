@@ -12,7 +12,7 @@ mod lane;
 use std::sync::Arc;
 use std::time::Duration;
 
-use afu9_broker::log::LogWriter;
+use afu9_broker::log::{LogWriter, Outside};
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::message::{DependencyCheck, WorkReply};
 use afu9_schemas::tool::kind_profile;
@@ -145,7 +145,7 @@ impl Worker {
         let slots = self.config.slots.unwrap_or(profile.default_slots).max(2);
         let in_flight = Arc::new(InFlight::new(slots));
         let cancels = self.broker.cancels().await?;
-        let (writer, writing) = LogWriter::start_outside(self.broker.clone());
+        let (writer, writing) = LogWriter::start_outside(self.broker.clone(), Outside::Worker);
         let abandon = CancellationToken::new();
         let shared = Shared {
             broker: self.broker.clone(),

@@ -36,9 +36,26 @@ const CLOSE_AT_BYTES: usize = 256 * 1024;
 /// message id, so the server keeps one copy.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 
-/// Whoever stands outside leaves this part of the log free: an eighth. Owners write into it what they
-/// have decided already, and would stand still if nothing of it could be stored.
-const HEADROOM_PART: u64 = 8;
+/// Who writes from outside, and so what it leaves free in the log. Whatever makes room comes last to its
+/// bound: a submission adds work, a result ends some and empties a full work queue. Owners, who write what
+/// they have decided already, may fill the log: they would stand still if nothing of it could be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// Gateways: submissions and wishes.
+    Gateway,
+    /// Workers: results.
+    Worker,
+}
+
+impl Outside {
+    /// Eighths of the log that it leaves free.
+    const fn eighths(self) -> u64 {
+        match self {
+            Self::Gateway => 2,
+            Self::Worker => 1,
+        }
+    }
+}
 
 /// How old the knowledge may be of how full the log is. At full speed less than the headroom is written
 /// within it, if the log has its usual bound.
@@ -80,11 +97,9 @@ impl LogWriter {
         Self::start_with(broker, None)
     }
 
-    /// The same for gateways and workers, who are told that the log is full while there still is room
-    /// for what owners have decided: without it a full log could not be worked off.
-    pub fn start_outside(broker: Broker) -> (Self, WriterTask) {
-        let headroom = Arc::new(Headroom::default());
-        Self::start_with(broker, Some(headroom))
+    /// The same for those who are told that the log is full while there still is room for others.
+    pub fn start_outside(broker: Broker, outside: Outside) -> (Self, WriterTask) {
+        Self::start_with(broker, Some(Arc::new(Headroom::new(outside))))
     }
 
     fn start_with(broker: Broker, headroom: Option<Arc<Headroom>>) -> (Self, WriterTask) {
@@ -233,14 +248,23 @@ pub fn input_bytes(input: &Input) -> usize {
 }
 
 /// What is known of the room in the log, shared by the writing tasks of a process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Headroom {
-    /// No more than the headroom was left at the last look.
+    outside: Outside,
+    /// No more than what is to be left was left at the last look.
     tight: AtomicBool,
     looked: tokio::sync::Mutex<Option<tokio::time::Instant>>,
 }
 
 impl Headroom {
+    fn new(outside: Outside) -> Self {
+        Self {
+            outside,
+            tight: AtomicBool::new(false),
+            looked: tokio::sync::Mutex::new(None),
+        }
+    }
+
     /// Writes, unless too little was left at the last look; looks again beside it, so that an idle
     /// system waits for nothing more.
     async fn write(
@@ -269,7 +293,7 @@ impl Headroom {
             return;
         }
         let tight = match broker.log_bytes().await {
-            Ok((held, bound)) => held > bound - bound / HEADROOM_PART,
+            Ok((held, bound)) => held > bound - bound / 8 * self.outside.eighths(),
             Err(_) => false,
         };
         if self.tight.swap(tight, Ordering::Relaxed) != tight {

@@ -124,6 +124,7 @@ impl PartitionState {
             tombstones: std::mem::take(&mut self.new_tombstones),
             shared,
             outgoing: None,
+            unsent: None,
         }
     }
 
@@ -165,6 +166,7 @@ impl PartitionState {
             tombstones: self.recent.tombstones().collect(),
             shared: Some(self.shared()),
             outgoing: None,
+            unsent: None,
         }
     }
 

@@ -84,7 +84,7 @@ pub(crate) struct Checkpoints {
 #[derive(Debug)]
 enum Stored {
     Bytes(Vec<u8>),
-    Plain(Segment),
+    Plain(Box<Segment>),
 }
 
 impl Checkpoints {
@@ -104,7 +104,7 @@ impl Checkpoints {
         let stored = if as_bytes {
             Stored::Bytes(codec::encode(segment).expect("encodable").to_vec())
         } else {
-            Stored::Plain(segment.clone())
+            Stored::Plain(Box::new(segment.clone()))
         };
         self.segments.push((id, stored));
     }
@@ -113,7 +113,7 @@ impl Checkpoints {
         let (_, stored) = self.segments.iter().find(|(other, _)| *other == id)?;
         Some(match stored {
             Stored::Bytes(bytes) => codec::decode(bytes).expect("what was written can be read"),
-            Stored::Plain(segment) => segment.clone(),
+            Stored::Plain(segment) => (**segment).clone(),
         })
     }
 

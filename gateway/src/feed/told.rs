@@ -2,10 +2,10 @@
 //! server-sent event, which is the same for everybody.
 
 use afu9_schemas::ExecutionId;
-use afu9_schemas::message::{
-    ControlAction, ControlOutcome, ControlRecord, HistoryEvent, HistoryKind,
-};
+use afu9_schemas::message::{ControlAction, ControlOutcome, ControlRecord};
 use serde_json::{Value, json};
+
+use super::outline::{EventOutline, KindOutline};
 
 /// The kinds of events that are told.
 pub(crate) const KINDS: [&str; 5] = [
@@ -30,7 +30,7 @@ pub(crate) struct Told {
 
 impl Told {
     /// `None` for what is not told.
-    pub(super) fn new(event: &HistoryEvent) -> Option<Self> {
+    pub(super) fn new(event: &EventOutline) -> Option<Self> {
         let kind = kind_of(&event.kind)?;
         Some(Self {
             execution: subject_of(event),
@@ -46,32 +46,32 @@ pub(crate) fn event_text(kind: &str, data: &Value) -> String {
 }
 
 /// The execution an event is about.
-fn subject_of(event: &HistoryEvent) -> Option<ExecutionId> {
+fn subject_of(event: &EventOutline) -> Option<ExecutionId> {
     match &event.kind {
-        HistoryKind::Controlled(record) => record.execution,
+        KindOutline::Controlled(record) => record.execution,
         _ => event.execution,
     }
 }
 
-fn kind_of(kind: &HistoryKind) -> Option<&'static str> {
+pub(super) fn kind_of(kind: &KindOutline) -> Option<&'static str> {
     Some(match kind {
-        HistoryKind::ExecutionStarted(_) => "execution_started",
-        HistoryKind::StepEnded(_) => "step_ended",
-        HistoryKind::ExecutionEnded(_) => ENDED,
-        HistoryKind::StatusChanged(_) => "status_changed",
-        HistoryKind::Controlled(_) => "controlled",
-        HistoryKind::DefinitionApplied(_) => return None,
+        KindOutline::ExecutionStarted(_) => "execution_started",
+        KindOutline::StepEnded(_) => "step_ended",
+        KindOutline::ExecutionEnded(_) => ENDED,
+        KindOutline::StatusChanged(_) => "status_changed",
+        KindOutline::Controlled(_) => "controlled",
+        KindOutline::DefinitionApplied(_) => return None,
     })
 }
 
-fn data_of(event: &HistoryEvent) -> Value {
+fn data_of(event: &EventOutline) -> Value {
     let mut data = json!({
         "executionId": subject_of(event),
         "number": event.number,
         "at": event.at.to_string(),
     });
     match &event.kind {
-        HistoryKind::ExecutionStarted(started) => {
+        KindOutline::ExecutionStarted(started) => {
             data["workflow"] = json!(started.workflow.name);
             data["version"] = json!(started.workflow.version);
             data["triggeredBy"] = json!(started.trigger.by);
@@ -81,7 +81,7 @@ fn data_of(event: &HistoryEvent) -> Value {
             data["rerunOf"] = json!(started.rerun_of);
             data["rerunReason"] = json!(started.rerun_reason);
         }
-        HistoryKind::StepEnded(step) => {
+        KindOutline::StepEnded(step) => {
             data["step"] = json!(step.name);
             data["index"] = json!(step.index);
             if let Some(item) = step.item {
@@ -91,11 +91,11 @@ fn data_of(event: &HistoryEvent) -> Value {
             data["status"] = json!(step.status);
             data["attempts"] = json!(step.attempts.len());
         }
-        HistoryKind::ExecutionEnded(ended) => {
+        KindOutline::ExecutionEnded(ended) => {
             data["status"] = json!(ended.status);
             data["error"] = json!(ended.error);
         }
-        HistoryKind::StatusChanged(changed) => {
+        KindOutline::StatusChanged(changed) => {
             data["status"] = json!(changed.status);
             data["by"] = json!(changed.by);
             data["reason"] = json!(changed.reason);
@@ -103,8 +103,8 @@ fn data_of(event: &HistoryEvent) -> Value {
                 data["version"] = json!(workflow.version);
             }
         }
-        HistoryKind::Controlled(record) => controlled(record, &mut data),
-        HistoryKind::DefinitionApplied(_) => {}
+        KindOutline::Controlled(record) => controlled(record, &mut data),
+        KindOutline::DefinitionApplied(_) => {}
     }
     data
 }
@@ -134,4 +134,66 @@ fn controlled(record: &ControlRecord, data: &mut Value) {
     };
     data["outcome"] = json!(record.outcome.as_str());
     data["code"] = json!(code);
+}
+
+#[cfg(test)]
+mod tests {
+    use afu9_schemas::message::{
+        AttemptRecord, HistoryBatch, HistoryEvent, HistoryKind, StepEnded,
+    };
+    use afu9_schemas::view::{StepAction, StepRole, StepStatus};
+    use afu9_schemas::{Timestamp, codec};
+
+    use super::super::outline::BatchOutline;
+    use super::*;
+
+    #[test]
+    fn an_event_is_told_as_it_was_published_without_what_is_large() {
+        let attempt = AttemptRecord {
+            attempt: 1,
+            dispatched_at: Timestamp::from_micros(1),
+            worker: None,
+            started_at: None,
+            ended_at: None,
+            error: None,
+        };
+        let step = StepEnded {
+            index: 2,
+            item: Some(7),
+            role: StepRole::Main,
+            action: StepAction::Tool,
+            name: "build".to_owned(),
+            tool: None,
+            status: StepStatus::Completed,
+            input: Some(json!({"a": [1, 2]})),
+            output: Some(json!({"b": "c"})),
+            error: None,
+            started_at: Timestamp::from_micros(1),
+            attempts: vec![attempt.clone(), attempt],
+        };
+        let execution = ExecutionId::new();
+        let batch = HistoryBatch {
+            partition: None,
+            events: vec![HistoryEvent {
+                execution: Some(execution),
+                number: 3,
+                at: Timestamp::from_micros(5),
+                kind: HistoryKind::StepEnded(Box::new(step)),
+            }],
+        };
+        let bytes = codec::encode(&batch).expect("encodes");
+        let outline: BatchOutline = codec::decode(&bytes).expect("decodes");
+        let told = Told::new(&outline.events[0]).expect("told");
+        assert_eq!((told.execution, told.kind), (Some(execution), "step_ended"));
+        let data = told
+            .text
+            .strip_prefix("event: step_ended\ndata: ")
+            .expect("an event");
+        let data: Value = serde_json::from_str(data.trim()).expect("JSON");
+        let told = json!({
+            "executionId": execution, "number": 3, "at": "1970-01-01T00:00:00.000Z",
+            "step": "build", "index": 2, "item": 7, "role": "main", "status": "completed", "attempts": 2,
+        });
+        assert_eq!(data, told);
+    }
 }

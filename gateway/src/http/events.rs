@@ -112,7 +112,9 @@ impl Follower {
         let permit = Arc::clone(&app.streams)
             .try_acquire_owned()
             .map_err(|_| overloaded())?;
-        let listener = app.feed.listen().await.ok_or_else(|| {
+        // Its end ends the stream of an execution, whether it is wanted or not.
+        let heard: Vec<_> = kinds.iter().copied().chain([ENDED]).collect();
+        let listener = app.feed.listen(&heard).await.ok_or_else(|| {
             Problem::new(
                 Kind::BrokerUnavailable,
                 "history cannot be followed just now",

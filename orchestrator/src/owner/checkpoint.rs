@@ -9,7 +9,8 @@ use crate::stats::add;
 
 impl Owner {
     pub(super) fn begin_checkpoint(&mut self) {
-        let nothing_new = !self.state.is_dirty() && !self.outbox.wants_saving();
+        let nothing_new =
+            !self.state.is_dirty() && !self.outbox.wants_saving() && !self.unsent.wants_saving();
         if nothing_new && self.state.floor() == self.checkpointer.head.floor {
             return;
         }
@@ -20,9 +21,15 @@ impl Owner {
             self.state.take_delta()
         };
         segment.outgoing = self.outbox.save(full);
+        segment.unsent = self.unsent.save(full);
         let floor = self.state.floor();
         let work = self.work_seen();
-        self.writing = Some(self.checkpointer.write(segment, full, floor, work));
+        let recorded = self.records.flush();
+        let write = self.checkpointer.write(segment, full, floor, work);
+        self.writing = Some(Box::pin(async move {
+            recorded.await;
+            write.await
+        }));
     }
 
     pub(super) fn work_seen(&self) -> Vec<WorkSeen> {
@@ -47,21 +54,28 @@ impl Owner {
                 tracing::warn!(partition = %self.partition, error, "checkpoint not written");
                 self.state.put_back(delta);
                 self.outbox.not_saved();
+                self.unsent.not_saved();
                 Ok(())
             }
         }
     }
 
     pub(super) async fn last_checkpoint(&mut self) -> Result<(), OwnerError> {
-        if let Some(writing) = self.writing.take() {
-            let outcome = writing.await;
-            self.checkpoint_written(outcome)?;
-        }
+        self.finish_checkpoint().await?;
         self.begin_checkpoint();
-        if let Some(writing) = self.writing.take() {
-            let outcome = writing.await;
-            self.checkpoint_written(outcome)?;
-        }
-        Ok(())
+        self.finish_checkpoint().await
+    }
+
+    async fn finish_checkpoint(&mut self) -> Result<(), OwnerError> {
+        let Some(mut writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut writing => break outcome,
+                () = self.records.next() => {}
+            }
+        };
+        self.checkpoint_written(outcome)
     }
 }

@@ -2,8 +2,9 @@
 
 use afu9_broker::Broker;
 use afu9_broker::kv::WorkSeen;
-use afu9_schemas::WorkerKind;
 use afu9_schemas::message::Job;
+use afu9_schemas::{JobId, WorkerKind};
+use rustc_hash::FxHashSet;
 
 use super::{Owner, OwnerError, PAUSE};
 use crate::stats::add;
@@ -65,6 +66,7 @@ impl Owner {
     pub(super) async fn repeat_jobs(&mut self, kinds: &[WorkerKind]) -> Result<(), OwnerError> {
         for kind in kinds {
             self.work.remove(kind);
+            self.unsent.forget(kind);
             let jobs: Vec<_> = self
                 .state
                 .outstanding_jobs()
@@ -77,6 +79,17 @@ impl Owner {
             self.publish_jobs_again(jobs).await?;
         }
         Ok(())
+    }
+
+    /// Publishes the jobs that a former owner's queues had not taken.
+    pub(super) async fn publish_left(&mut self, unsent: &[JobId]) -> Result<(), OwnerError> {
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        let unsent: FxHashSet<&JobId> = unsent.iter().collect();
+        let jobs = self.state.outstanding_jobs();
+        let jobs: Vec<_> = jobs.filter(|job| unsent.contains(&job.id)).collect();
+        self.publish_jobs_again(jobs).await
     }
 
     /// A worker kind may have been turned off since its jobs were published.
@@ -110,7 +123,7 @@ impl Owner {
                     source,
                 })?;
         }
-        self.publish(plan.messages).await;
+        self.publish(plan.jobs).await;
         Ok(())
     }
 }

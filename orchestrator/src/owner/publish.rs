@@ -1,70 +1,148 @@
-//! Publishing what a tick decided: nothing goes on before the server has it.
+//! Publishing the jobs that a tick decided on. What a queue does not take waits here: it slows the
+//! partition down, it never loses a job, and it keeps the partition from nothing else.
+
+use std::time::Duration;
 
 use afu9_broker::PublishError;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::{JobId, WorkerKind};
+use futures::future::pending;
+use tokio::time::Instant;
 
 use super::{FULL_PAUSE, Owner, PAUSE, failed};
 use crate::stats::add;
-use crate::tick::{About, Planned};
+use crate::tick::JobMessage;
+
+/// With this much that queues do not take, a partition decides nothing new.
+const MAX_UNSENT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Jobs that their queues have not taken.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    messages: Vec<JobMessage>,
+    bytes: usize,
+    /// When they are tried again.
+    due: Option<Instant>,
+    /// The last checkpoint that says so says that there are some.
+    saved: bool,
+}
+
+impl Unsent {
+    /// What a former owner has left: its jobs are published again, and then the next checkpoint says so.
+    pub(crate) fn left(saved: bool) -> Self {
+        Self {
+            saved,
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, message: JobMessage, pause: Duration) {
+        self.bytes += message.outgoing.payload.len();
+        self.messages.push(message);
+        let due = Instant::now() + pause;
+        self.due = Some(self.due.map_or(due, |before| before.max(due)));
+    }
+
+    fn take(&mut self) -> Vec<JobMessage> {
+        self.bytes = 0;
+        self.due = None;
+        std::mem::take(&mut self.messages)
+    }
+
+    /// Forgets the jobs of `kind`.
+    pub(super) fn forget(&mut self, kind: &WorkerKind) {
+        self.messages.retain(|message| message.kind != *kind);
+        self.bytes = self.messages.iter().map(|m| m.outgoing.payload.len()).sum();
+    }
+
+    fn has(&self, kind: &WorkerKind) -> bool {
+        self.messages.iter().any(|message| message.kind == *kind)
+    }
+
+    /// So much waits that nothing new should be decided.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes > MAX_UNSENT_BYTES
+    }
+
+    /// Waits until they should be tried again.
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => pending().await,
+        }
+    }
+
+    /// Whether a checkpoint should say that there are none any more.
+    pub(super) fn wants_saving(&self) -> bool {
+        self.saved && self.messages.is_empty()
+    }
+
+    /// What a checkpoint must hold; `None` if the former one has it right. `full`: there is no former
+    /// one.
+    pub(super) fn save(&mut self, full: bool) -> Option<Vec<JobId>> {
+        let jobs = self.messages.iter().flat_map(|message| &message.jobs);
+        let jobs: Vec<JobId> = jobs.copied().collect();
+        let same = jobs.is_empty() && (full || !self.saved);
+        self.saved = !jobs.is_empty();
+        (!same).then_some(jobs)
+    }
+
+    /// What was saved may not count.
+    pub(super) fn not_saved(&mut self) {
+        self.saved = true;
+    }
+}
 
 impl Owner {
-    /// Publishes everything, again and again until the server has it. A full work queue slows the
-    /// partition down, it never loses a job.
-    pub(super) async fn publish(&mut self, messages: Vec<Planned>) {
-        let mut messages = self.refuse_without_queue(messages);
-        while !messages.is_empty() {
-            let outgoing = messages
-                .iter()
-                .map(|planned| planned.outgoing.clone())
-                .collect();
-            let verdicts = self.shared.broker.publish_all(outgoing).await;
-            let mut again = Vec::new();
-            let mut pause = PAUSE;
-            let mut unanswered: Option<WorkerKind> = None;
-            for (planned, verdict) in messages.into_iter().zip(verdicts) {
-                match (verdict, &planned.about) {
-                    (Ok(stored), About::Jobs { kind, jobs }) => {
-                        add(&self.shared.stats.jobs, jobs.len() as u64);
-                        let last = self.work.entry(kind.clone()).or_default();
-                        *last = stored.sequence.max(*last);
-                        let published = jobs.iter().map(|job| (*job, stored.sequence));
-                        self.published.extend(published);
-                    }
-                    (Ok(_), About::DeadLetter) => add(&self.shared.stats.dead_letters, 1),
-                    (Ok(_), About::History) => {}
-                    (Err(error), About::DeadLetter) if is_full(&error) => {
-                        // The failed step is in history with everything it had: standing still until
-                        // somebody makes room would stop every other execution for its sake.
-                        add(&self.shared.stats.dead_letters_lost, 1);
-                        tracing::error!(partition = %self.partition, "dead letters are full");
-                    }
-                    (Err(error), _) if error.is_retryable() => {
-                        if is_full(&error) {
-                            pause = FULL_PAUSE;
-                        } else if let About::Jobs { kind, .. } = &planned.about {
-                            unanswered = Some(kind.clone());
-                        }
-                        again.push(planned);
-                    }
-                    (Err(error), About::Jobs { jobs, .. }) => self.refused(jobs, &error),
-                    (Err(error), _) => {
-                        let error = afu9_broker::error::chain(&error);
-                        tracing::error!(partition = %self.partition, error, "message refused");
-                    }
+    /// Publishes jobs. What is not taken now is tried again later, and a kind's jobs queue up behind those.
+    pub(super) async fn publish(&mut self, messages: Vec<JobMessage>) {
+        let mut now = Vec::new();
+        for message in self.refuse_without_queue(messages) {
+            if self.unsent.has(&message.kind) {
+                self.unsent.push(message, Duration::ZERO);
+            } else {
+                now.push(message);
+            }
+        }
+        self.try_publish(now).await;
+    }
+
+    /// Tries again what was not taken.
+    pub(super) async fn publish_unsent(&mut self) {
+        let messages = self.unsent.take();
+        tracing::debug!(partition = %self.partition, messages = messages.len(), "jobs repeated");
+        self.try_publish(messages).await;
+    }
+
+    async fn try_publish(&mut self, messages: Vec<JobMessage>) {
+        if messages.is_empty() {
+            return;
+        }
+        let outgoing = messages.iter().map(|message| message.outgoing.clone());
+        let verdicts = self.shared.broker.publish_all(outgoing.collect()).await;
+        let mut unanswered: Option<WorkerKind> = None;
+        for (message, verdict) in messages.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(stored) => {
+                    add(&self.shared.stats.jobs, message.jobs.len() as u64);
+                    let last = self.work.entry(message.kind).or_default();
+                    *last = stored.sequence.max(*last);
+                    let published = message.jobs.into_iter().map(|job| (job, stored.sequence));
+                    self.published.extend(published);
                 }
+                Err(PublishError::Full { .. }) => self.unsent.push(message, FULL_PAUSE),
+                Err(error) if error.is_retryable() => {
+                    unanswered = Some(message.kind.clone());
+                    self.unsent.push(message, PAUSE);
+                }
+                Err(error) => self.refused(&message.jobs, &error),
             }
-            messages = again;
-            // A queue that does not answer may be gone with the memory of a restarted server.
-            if let Some(kind) = unanswered
-                && let Err(error) = self.shared.broker.ensure_work_queue(&kind).await
-            {
-                tracing::debug!(%kind, %error, "work queue not answering");
-            }
-            if !messages.is_empty() {
-                tracing::debug!(partition = %self.partition, left = messages.len(), "publish repeated");
-                tokio::time::sleep(pause).await;
-            }
+        }
+        // A queue that does not answer may be gone with the memory of a restarted server.
+        if let Some(kind) = unanswered
+            && let Err(error) = self.shared.broker.ensure_work_queue(&kind).await
+        {
+            tracing::debug!(%kind, %error, "work queue not answering");
         }
     }
 
@@ -80,21 +158,21 @@ impl Owner {
     }
 
     /// Takes out the jobs whose worker kind has no queue here: nobody would ever work on them.
-    fn refuse_without_queue(&mut self, messages: Vec<Planned>) -> Vec<Planned> {
+    fn refuse_without_queue(&mut self, messages: Vec<JobMessage>) -> Vec<JobMessage> {
         let mut kept = Vec::new();
-        for planned in messages {
-            match &planned.about {
-                About::Jobs { kind, jobs } if !self.has_queue(kind) => {
-                    tracing::warn!(partition = %self.partition, %kind, jobs = jobs.len(), "kind is off");
-                    let message = format!(
-                        "the worker kind `{kind}` is off: no work queue is configured for it; turn it \
-                         on in every process, or use other tools"
-                    );
-                    let why = StepError::new(ErrorClass::Permanent, "job.no_queue", message);
-                    self.fail_jobs(jobs, &why);
-                }
-                _ => kept.push(planned),
+        for message in messages {
+            let kind = &message.kind;
+            if self.has_queue(kind) {
+                kept.push(message);
+                continue;
             }
+            tracing::warn!(partition = %self.partition, %kind, jobs = message.jobs.len(), "kind is off");
+            let why = format!(
+                "the worker kind `{kind}` is off: no work queue is configured for it; turn it on in every \
+                 process, or use other tools"
+            );
+            let why = StepError::new(ErrorClass::Permanent, "job.no_queue", why);
+            self.fail_jobs(&message.jobs, &why);
         }
         kept
     }
@@ -107,8 +185,4 @@ impl Owner {
         let inputs = jobs.iter().map(|job| failed(*job, why.clone()));
         self.outbox.push(inputs.collect());
     }
-}
-
-fn is_full(error: &PublishError) -> bool {
-    matches!(error, PublishError::Full { .. })
 }

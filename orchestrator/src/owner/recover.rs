@@ -11,9 +11,11 @@ use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::publish::Unsent;
 use super::{Owner, OwnerError, Shared};
 use crate::checkpointer::Checkpointer;
 use crate::outbox::Outbox;
+use crate::records::Records;
 
 impl Owner {
     /// Loads `partition`. The inputs above the checkpoint's floor are folded by the loop, like any
@@ -51,6 +53,8 @@ impl Owner {
         }
         let floor = head.floor;
         let left = segments.iter().rev().find_map(|s| s.outgoing.clone());
+        let unsent = segments.iter().rev().find_map(|s| s.unsent.clone());
+        let unsent = unsent.unwrap_or_default();
         let (state, definitions) = restore(&shared, partition, floor, segments).await;
         let server = shared.broker.server_id();
         let seen = head.work.clone();
@@ -65,8 +69,11 @@ impl Owner {
             shared.broker.partitions(),
             left.unwrap_or_default(),
         );
+        let records = Records::new(shared.broker.clone(), shared.stats.clone(), partition);
         let mut owner = Self {
             outbox,
+            unsent: Unsent::left(!unsent.is_empty()),
+            records,
             reader: LogReader::new(shared.broker.clone(), partition, floor),
             checkpointer: Checkpointer::new(
                 shared.broker.clone(),
@@ -95,6 +102,7 @@ impl Owner {
         tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
         let lost = Self::lost_kinds(&owner.shared.broker, &seen, restarted).await;
         owner.repeat_jobs(&lost).await?;
+        owner.publish_left(&unsent).await?;
         owner.refuse_jobs_without_queue().await?;
         owner.repeat_resolutions();
         Ok(owner)

@@ -47,7 +47,7 @@ pub(super) async fn run_message(shared: Shared, delivery: Delivery) {
             return;
         }
         Err(error) => {
-            set_aside(&shared, &delivery, &error).await;
+            Box::pin(set_aside(&shared, &delivery, &error)).await;
             return;
         }
     };
@@ -183,10 +183,9 @@ async fn run_tool(shared: &Shared, job: &Job, call: Call) -> Result<Value, ToolE
     if json_size(&output) <= MAX_INLINE_BYTES {
         return Ok(output);
     }
-    let stored = shared
-        .broker
-        .put_artifact(output.to_string().as_bytes())
-        .await;
+    // Boxed: it is rare, and several times as large as all the rest of what runs a job.
+    let content = output.to_string();
+    let stored = Box::pin(shared.broker.put_artifact(content.as_bytes())).await;
     stored
         .map(|artifact| artifact.to_value())
         .map_err(|error| ToolError {
