@@ -19,8 +19,8 @@ use crate::system::{REPOSITORY, WEBHOOK_SECRET};
 /// next one waits, which counts as its latency.
 const IN_FLIGHT: usize = 200;
 
-/// About as long as GitHub's payloads are.
-const TEXT_BYTES: usize = 4096;
+/// With the rest of the payload some 10 KiB, as GitHub's are.
+const TEXT_BYTES: usize = 7 * 1024;
 
 /// Sends `count` of them, `rate` each second, and returns the latencies in microseconds.
 pub(super) async fn run(gateway: &str, rate: f64, count: usize) -> Result<Histogram<u64>> {
@@ -96,5 +96,32 @@ impl Delivery {
     fn request(&self) -> Vec<u8> {
         let id = Uuid::new_v4().to_string();
         [self.before.as_bytes(), id.as_bytes(), &self.after].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_is_another_delivery_of_the_same_signed_body() {
+        let delivery = Delivery::new("127.0.0.1:1");
+        let parts = |request: Vec<u8>| {
+            let text = String::from_utf8(request).expect("text");
+            let (head, body) = text.split_once("\r\n\r\n").expect("a body");
+            let header = |name: &str| {
+                let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+                let found = lines.find(|(known, _)| *known == name);
+                found.expect("is there").1.to_owned()
+            };
+            assert_eq!(header("content-length"), body.len().to_string());
+            let signature = webhook::sign(WEBHOOK_SECRET.as_bytes(), body.as_bytes());
+            assert_eq!(header("x-hub-signature-256"), signature);
+            (header("x-github-delivery"), body.len())
+        };
+        let (first, bytes) = parts(delivery.request());
+        let (second, _) = parts(delivery.request());
+        assert_ne!(first, second);
+        assert!((9_000..12_000).contains(&bytes), "{bytes}");
     }
 }
