@@ -1,5 +1,6 @@
 //! The subcommands of the binary, one module each.
 
+pub(crate) mod bench;
 pub(crate) mod chaos;
 pub(crate) mod run;
 pub(crate) mod simulate_github;

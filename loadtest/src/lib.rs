@@ -3,6 +3,7 @@
 //! Integration tests of other crates run the simulations in their own process; the binary runs them
 //! for demonstrations.
 
+pub mod bench;
 pub mod chaos;
 pub mod load;
 mod nats;

@@ -4,13 +4,15 @@
 //! that was accepted and never ended is lost, one that ended twice is a duplicate.
 
 mod api;
+pub(crate) mod connection;
 pub(crate) mod events;
+pub(crate) mod pacer;
 mod processes;
 mod report;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,14 +24,19 @@ use tokio_util::sync::CancellationToken;
 
 pub use report::Report;
 
-use api::Api;
+use api::{Api, TriggerRequest};
+use pacer::Pacer;
 use processes::Usage;
 
 /// How long nothing may end before the rest counts as lost.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// Largest latency recorded, in microseconds: ten minutes.
-const MAX_LATENCY_US: u64 = 600_000_000;
+pub(crate) const MAX_LATENCY_US: u64 = 600_000_000;
+
+/// At a fixed rate, as many executions may be waited for at once as start in this time: enough that
+/// none is late for want of somebody to start it, unless AFU-9 stalls, and then it counts as late.
+const WAITED_FOR: Duration = Duration::from_secs(2);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -40,6 +47,8 @@ pub struct Plan {
     pub token: Option<String>,
     /// Executions in all.
     pub workflows: usize,
+    /// No more of them are started after this time, if there is one.
+    pub length: Option<Duration>,
     /// What each of them does.
     pub shape: Shape,
     /// How executions are started.
@@ -111,24 +120,24 @@ struct Waiting {
 pub async fn run(plan: &Plan) -> Result<Report> {
     let api = Api::new(&plan.api_url, plan.token.as_deref())?;
     let workflow = api.store_workflow(plan.shape).await?;
-    let progress = std::sync::Arc::new(Progress::default());
+    let progress = Arc::new(Progress::default());
     let stop = CancellationToken::new();
-    let events =
-        events::follow(api.clone(), std::sync::Arc::clone(&progress), stop.clone()).await?;
+    let events = events::follow(api.clone(), Arc::clone(&progress), stop.clone()).await?;
 
     let before = Usage::read();
     let begun = Instant::now();
     let mut histogram = Histogram::new_with_max(MAX_LATENCY_US, 3).context("histogram")?;
     let (mut submitted, mut refused) = (0_usize, 0_usize);
     let mut last_end = begun;
-    let mut runs = start_all(plan, &api, &workflow, &progress, begun);
+    let mut runs = start_all(plan, &api, &workflow, &progress, begun)?;
     while let Some(run) = runs.join_next().await {
         for outcome in run.context("a starter panicked")?? {
             match outcome {
                 Outcome::Ended { due, at } => {
                     submitted += 1;
                     last_end = last_end.max(at);
-                    let micros = u64::try_from((at - due).as_micros()).unwrap_or(MAX_LATENCY_US);
+                    let took = at.saturating_duration_since(due);
+                    let micros = u64::try_from(took.as_micros()).unwrap_or(MAX_LATENCY_US);
                     histogram.saturating_record(micros.max(1));
                 }
                 Outcome::Lost => submitted += 1,
@@ -146,6 +155,7 @@ pub async fn run(plan: &Plan) -> Result<Report> {
         pace: plan.pace,
         submitted,
         refused,
+        begun,
         ended,
         failed: progress.failed.load(Ordering::Relaxed),
         lost: submitted.saturating_sub(ended),
@@ -166,55 +176,94 @@ fn start_all(
     plan: &Plan,
     api: &Api,
     workflow: &str,
-    progress: &std::sync::Arc<Progress>,
+    progress: &Arc<Progress>,
     begun: Instant,
-) -> JoinSet<Result<Vec<Outcome>>> {
-    let mut runs = JoinSet::new();
-    let next = std::sync::Arc::new(AtomicUsize::new(0));
+) -> Result<JoinSet<Result<Vec<Outcome>>>> {
     let starters = match plan.pace {
         Pace::Concurrency(concurrency) => concurrency,
-        // Each starter waits for its execution: enough of them that none is late for want of one.
-        Pace::Rate(rate) => ((rate * 2.0) as usize).clamp(16, 4096),
+        Pace::Rate(rate) => ((rate * WAITED_FOR.as_secs_f64()) as usize).clamp(16, 4096),
     };
-    let per_starter = plan.workflows.div_ceil(starters.max(1));
+    let starts = Arc::new(Starts::new(plan, begun)?);
+    let request = api.trigger_request(workflow);
+    let mut runs = JoinSet::new();
     for _ in 0..starters.min(plan.workflows) {
-        let (api, progress, next) = (
-            api.clone(),
-            std::sync::Arc::clone(progress),
-            std::sync::Arc::clone(&next),
-        );
-        let (workflow, pace, workflows) = (workflow.to_owned(), plan.pace, plan.workflows);
+        let (api, request) = (api.clone(), request.clone());
+        let (progress, starts) = (Arc::clone(progress), Arc::clone(&starts));
         let sleeps = plan.shape == Shape::Sleeping;
         runs.spawn(async move {
-            let mut outcomes = Vec::with_capacity(per_starter);
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= workflows {
-                    return Ok(outcomes);
-                }
-                let due = match pace {
-                    Pace::Concurrency(_) => Instant::now(),
-                    Pace::Rate(rate) => {
-                        let due = begun + Duration::from_secs_f64(index as f64 / rate);
-                        tokio::time::sleep_until(due).await;
-                        due
-                    }
-                };
+            let mut outcomes = Vec::new();
+            while let Some(due) = starts.next().await {
                 let outcome = if sleeps {
-                    accepted(&api, &workflow, &progress, due).await?
+                    accepted(&api, &request, &progress, due).await?
                 } else {
-                    run_one(&api, &workflow, &progress, due).await?
+                    run_one(&api, &request, &progress, due).await?
                 };
+                let is_lost = matches!(outcome, Outcome::Lost);
                 outcomes.push(outcome);
+                if is_lost {
+                    // Nothing ends any more: what is started now would be lost as well.
+                    break;
+                }
             }
+            Ok(outcomes)
         });
     }
-    runs
+    Ok(runs)
+}
+
+/// When the next execution starts, for all starters together.
+#[derive(Debug)]
+enum Starts {
+    /// As soon as there is somebody to start it.
+    AtOnce {
+        left: AtomicUsize,
+        until: Option<Instant>,
+    },
+    Paced(Pacer),
+}
+
+impl Starts {
+    fn new(plan: &Plan, begun: Instant) -> Result<Self> {
+        Ok(match (plan.pace, plan.length) {
+            (Pace::Concurrency(_), length) => Self::AtOnce {
+                left: AtomicUsize::new(plan.workflows),
+                until: length.map(|length| begun + length),
+            },
+            (Pace::Rate(rate), length) => {
+                let in_time = length.map(|length| (length.as_secs_f64() * rate) as usize);
+                let count = plan.workflows.min(in_time.unwrap_or(usize::MAX));
+                Self::Paced(Pacer::start(rate, count)?)
+            }
+        })
+    }
+
+    /// When it is due; `None` after the last.
+    async fn next(&self) -> Option<Instant> {
+        match self {
+            Self::AtOnce { left, until } => {
+                let now = Instant::now();
+                if until.is_some_and(|until| now >= until) {
+                    return None;
+                }
+                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .ok()?;
+                Some(now)
+            }
+            Self::Paced(pacer) => pacer.next().await.map(Instant::from_std),
+        }
+    }
 }
 
 /// Starts an execution that is not waited for.
-async fn accepted(api: &Api, workflow: &str, progress: &Progress, due: Instant) -> Result<Outcome> {
-    Ok(match api.trigger(workflow).await? {
+async fn accepted(
+    api: &Api,
+    request: &TriggerRequest,
+    progress: &Progress,
+    due: Instant,
+) -> Result<Outcome> {
+    Ok(match api.trigger(request).await? {
         None => Outcome::Refused,
         Some(_) => {
             progress.ended.fetch_add(1, Ordering::Relaxed);
@@ -226,8 +275,13 @@ async fn accepted(api: &Api, workflow: &str, progress: &Progress, due: Instant) 
     })
 }
 
-async fn run_one(api: &Api, workflow: &str, progress: &Progress, due: Instant) -> Result<Outcome> {
-    let Some(id) = api.trigger(workflow).await? else {
+async fn run_one(
+    api: &Api,
+    request: &TriggerRequest,
+    progress: &Progress,
+    due: Instant,
+) -> Result<Outcome> {
+    let Some(id) = api.trigger(request).await? else {
         return Ok(Outcome::Refused);
     };
     let (sender, receiver) = oneshot::channel();

@@ -22,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Starts many executions and reports throughput, latency and what was lost.
     Run(command::run::Arguments),
+    /// Measures how fast AFU-9 is on this machine.
+    Bench(command::bench::Arguments),
     /// Runs AFU-9 under load while everything fails, and checks what it promises.
     Chaos(command::chaos::Arguments),
     /// Runs AFU-9 under a steady load, and tells what grows.
@@ -48,6 +50,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(arguments) => command::run::run(arguments).await,
+        Command::Bench(arguments) => command::bench::run(arguments).await,
         Command::Chaos(arguments) => command::chaos::run(arguments).await,
         Command::Soak(arguments) => command::soak::run(arguments).await,
         Command::SimulateGithub(arguments) => {

@@ -1,7 +1,7 @@
 //! AFU-9 with all it needs, as processes on this machine: nats-server (one, or a cluster of three),
 //! Postgres, and each role by itself; the simulated GitHub runs in this process.
 //!
-//! Used by `chaos` and `soak`. Everything is on loopback, and ends with the [`System`] or with this
+//! Used by `chaos`, `soak` and `bench`. Everything is on loopback, and ends with the [`System`] or with this
 //! process, by process id.
 
 mod role;

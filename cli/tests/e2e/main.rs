@@ -5,6 +5,7 @@ mod harness;
 
 mod alone;
 mod answers_lost;
+mod bench;
 mod chaos;
 mod command_line;
 mod killed_roles;

@@ -71,6 +71,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         api_url: arguments.api_url,
         token: arguments.token,
         workflows: arguments.workflows,
+        length: None,
         shape,
         pace,
     };

@@ -1,14 +1,17 @@
 //! The requests a load run makes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use reqwest::{Client, Response, StatusCode};
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Client, Response, Url};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shape;
+use super::connection::Connections;
 
-/// Longer than the gateway takes to give up on an unacknowledged submission.
+/// Longer than the gateway takes to store a definition.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How often a submission that was refused for want of room is made again.
@@ -20,20 +23,44 @@ pub(super) struct Api {
     http: Client,
     url: String,
     token: Option<String>,
+    connections: Arc<Connections>,
+    /// Of the paths, and `host:port`, as they stand in a request.
+    prefix: String,
+    host: String,
+}
+
+/// The request that starts an execution, as it goes over the wire.
+#[derive(Debug, Clone)]
+pub(super) struct TriggerRequest(Arc<[u8]>);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Acceptance {
+    execution_id: String,
 }
 
 impl Api {
     pub(super) fn new(url: &str, token: Option<&str>) -> Result<Self> {
         let http = Client::builder()
             .user_agent(concat!("afu9-loadtest/", env!("CARGO_PKG_VERSION")))
-            .pool_max_idle_per_host(4096)
             .tcp_nodelay(true)
             .build()
             .context("build the HTTP client")?;
+        let url = url.trim_end_matches('/').to_owned();
+        let parsed = Url::parse(&url).with_context(|| format!("read the address {url}"))?;
+        ensure!(
+            parsed.scheme() == "http",
+            "{url} is no address that begins with http://"
+        );
+        let name = parsed.host_str().context("the address has no host")?;
+        let host = format!("{name}:{}", parsed.port_or_known_default().unwrap_or(80));
         Ok(Self {
             http,
-            url: url.trim_end_matches('/').to_owned(),
             token: token.map(str::to_owned),
+            connections: Arc::new(Connections::new(host.clone())),
+            prefix: parsed.path().trim_end_matches('/').to_owned(),
+            host,
+            url,
         })
     }
 
@@ -79,27 +106,33 @@ impl Api {
         Ok(name)
     }
 
+    /// What starts an execution of `workflow`.
+    pub(super) fn trigger_request(&self, workflow: &str) -> TriggerRequest {
+        let authorization = match &self.token {
+            Some(token) => format!("authorization: Bearer {token}\r\n"),
+            None => String::new(),
+        };
+        let text = format!(
+            "POST {}/api/workflows/{workflow}/trigger HTTP/1.1\r\nhost: {}\r\n{authorization}\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}",
+            self.prefix, self.host
+        );
+        TriggerRequest(text.into_bytes().into())
+    }
+
     /// Starts an execution; `None` if AFU-9 had no room for it for a long time.
-    pub(super) async fn trigger(&self, workflow: &str) -> Result<Option<String>> {
+    pub(super) async fn trigger(&self, request: &TriggerRequest) -> Result<Option<String>> {
         for _ in 0..TRIES {
-            let request = self
-                .http
-                .post(format!("{}/api/workflows/{workflow}/trigger", self.url))
-                .header("content-type", "application/json")
-                .timeout(TIMEOUT)
-                .body("{}");
-            let response = self.authorised(request).send().await.context("trigger")?;
-            match response.status() {
-                StatusCode::ACCEPTED => {
-                    let body = response.bytes().await.context("read the acceptance")?;
-                    let body: Value = serde_json::from_slice(&body).context("acceptance")?;
-                    let id = body["executionId"].as_str().context("no execution id")?;
-                    return Ok(Some(id.to_owned()));
+            let answer = self.connections.exchange(&request.0).await;
+            let answer = answer.context("trigger")?;
+            match answer.status {
+                202 => {
+                    let accepted: Acceptance = serde_json::from_slice(&answer.body)
+                        .with_context(|| format!("read the acceptance {}", answer.text()))?;
+                    return Ok(Some(accepted.execution_id));
                 }
-                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                _ => bail!("a trigger was refused: {}", text(response).await),
+                503 | 429 => tokio::time::sleep(Duration::from_millis(200)).await,
+                _ => bail!("a trigger was refused: {}", answer.text()),
             }
         }
         Ok(None)

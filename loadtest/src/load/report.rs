@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::processes::RoleUsage;
 use super::{Pace, Shape};
@@ -17,6 +18,7 @@ pub struct Report {
     pub(super) pace: Pace,
     pub(super) submitted: usize,
     pub(super) refused: usize,
+    pub(super) begun: Instant,
     pub(super) ended: usize,
     pub(super) failed: usize,
     pub(super) lost: usize,
@@ -29,17 +31,40 @@ pub struct Report {
 impl Report {
     /// Whether everything that was asked for was accepted, and ended once, and well.
     pub fn is_clean(&self) -> bool {
-        self.ended == self.workflows
+        self.submitted > 0
+            && self.ended == self.submitted
             && self.lost == 0
             && self.duplicates == 0
             && self.failed == 0
             && self.refused == 0
     }
 
+    /// Executions that completed.
+    pub fn completed(&self) -> usize {
+        self.ended.saturating_sub(self.failed)
+    }
+
+    /// When the first execution was started.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// What became of those that did not complete, or not once.
+    pub(crate) fn shortfall(&self) -> String {
+        format!(
+            "of {} executions {} completed: lost {}, failed {}, refused {}, ended twice {}",
+            self.submitted + self.refused,
+            self.completed(),
+            self.lost,
+            self.failed,
+            self.refused,
+            self.duplicates
+        )
+    }
+
     /// Completed executions a second.
     pub fn workflows_per_s(&self) -> f64 {
-        let completed = self.ended.saturating_sub(self.failed);
-        completed as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
+        self.completed() as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }
 
     /// Completed steps a second; items count as steps.
@@ -83,7 +108,7 @@ impl Report {
             "steps": self.shape.jobs(),
             "submitted": self.submitted,
             "refused": self.refused,
-            "completed": self.ended.saturating_sub(self.failed),
+            "completed": self.completed(),
             "failed": self.failed,
             "lost": self.lost,
             "duplicates": self.duplicates,
@@ -115,7 +140,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "completed  {} in {:.2} s: {:.0} workflows/s, {:.0} steps/s",
-            self.ended.saturating_sub(self.failed),
+            self.completed(),
             self.elapsed.as_secs_f64(),
             self.workflows_per_s(),
             self.steps_per_s(),

@@ -17,6 +17,8 @@ pub(crate) enum RoleKind {
     GithubWorker,
     /// A worker of the kind `test`, which poison may crash.
     TestWorker,
+    /// A worker of all kinds, as `cargo xtask up` starts it.
+    Worker,
     Projector,
     Gateway,
 }
@@ -27,6 +29,7 @@ impl RoleKind {
             Self::Orchestrator => "orchestrator",
             Self::GithubWorker => "github-worker",
             Self::TestWorker => "test-worker",
+            Self::Worker => "worker",
             Self::Projector => "projector",
             Self::Gateway => "gateway",
         }
@@ -37,6 +40,7 @@ impl RoleKind {
             Self::Orchestrator => &["orchestrator"],
             Self::GithubWorker => &["worker", "--kinds", "github"],
             Self::TestWorker => &["worker", "--kinds", "test"],
+            Self::Worker => &["worker", "--kinds", "github,test"],
             Self::Projector => &["projector"],
             Self::Gateway => &["gateway"],
         }
