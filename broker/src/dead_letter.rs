@@ -26,11 +26,11 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// # Errors
 /// When it cannot be encoded.
 pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError> {
-    // The same attempt of the same job is one dead letter, however often it is found.
-    named_dead_letter_message(
-        letter,
-        letter.job.as_ref().map(|job| format!("dlq.{}", job.id)),
-    )
+    // The same attempt of the same job is one dead letter, however often it is found. One that cannot
+    // be read is another: what the engine says of the attempt later has its parameters.
+    let unread = || letter.job_id.map(|id| format!("dlq.unread.{id}"));
+    let read = letter.job.as_ref().map(|job| format!("dlq.{}", job.id));
+    named_dead_letter_message(letter, read.or_else(unread))
 }
 
 /// One message with `letter`, under the message id by which a second copy of it is recognised.

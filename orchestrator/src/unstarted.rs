@@ -46,6 +46,8 @@ impl Unstarted {
                 attempts: Vec::new(),
                 error: StepError::new(ErrorClass::Permanent, code, message),
                 at,
+                job_id: None,
+                replay_of: None,
             }),
         }
     }

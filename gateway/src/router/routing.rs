@@ -291,6 +291,8 @@ async fn store_dead_letter(
         attempts: Vec::new(),
         error: failure.error,
         at: now(),
+        job_id: None,
+        replay_of,
     })?;
     if let Ok(delivery) = &message.delivery {
         // Stored again after a crash in between, it is the same dead letter.

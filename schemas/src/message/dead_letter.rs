@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::StepError;
-use crate::id::WorkerKind;
+use crate::id::{DeadLetterId, JobId, WorkerKind};
 use crate::message::history::AttemptRecord;
 use crate::message::job::Job;
 use crate::time::Timestamp;
@@ -20,6 +20,9 @@ pub struct DeadLetter {
     /// The job, where it could be decoded.
     #[serde(default)]
     pub job: Option<Job>,
+    /// The job's id, where only that is known: its message names it, and could not be decoded.
+    #[serde(default)]
+    pub job_id: Option<JobId>,
     /// The message as it was, where it could not be decoded; what a trigger had to go by, as JSON, where
     /// that could not start its workflow.
     #[serde(default, with = "serde_bytes")]
@@ -31,6 +34,17 @@ pub struct DeadLetter {
     pub error: StepError,
     /// When it became a dead letter.
     pub at: Timestamp,
+    /// The dead letter whose replay came to this; an attempt at a step has the attempts before it
+    /// instead.
+    #[serde(default)]
+    pub replay_of: Option<DeadLetterId>,
+}
+
+impl DeadLetter {
+    /// The attempt it is about, if it is about one.
+    pub fn job_id(&self) -> Option<JobId> {
+        self.job.as_ref().map(|job| job.id).or(self.job_id)
+    }
 }
 
 /// Why something became a dead letter.
@@ -54,6 +68,17 @@ pub enum DeadLetterReason {
 }
 
 impl DeadLetterReason {
+    /// All there are.
+    pub const ALL: [Self; 7] = [
+        Self::Undecodable,
+        Self::Permanent,
+        Self::AttemptsExhausted,
+        Self::DeliveriesExhausted,
+        Self::Unroutable,
+        Self::Unstarted,
+        Self::Unwritable,
+    ];
+
     /// The name used on the wire and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
