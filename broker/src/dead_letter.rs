@@ -1,5 +1,7 @@
 //! Dead letters: setting them aside, and finding those that only the server knows of.
 
+mod stored;
+
 use std::time::Duration;
 
 use afu9_schemas::codec;
@@ -16,6 +18,8 @@ use crate::connection::Broker;
 use crate::error::{PublishError, RequestError};
 use crate::publish::Outgoing;
 use crate::topology::{ADVISORIES, WORK_PREFIX};
+
+pub use stored::{StoredLetter, StoredLetters};
 
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Without an idle heartbeat, for the reason given at the work queues' pulls.

@@ -18,6 +18,7 @@ mod bulk;
 mod catalog;
 mod config;
 mod control;
+mod dead_letters;
 mod definitions;
 mod diff;
 mod executions;

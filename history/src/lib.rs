@@ -24,11 +24,13 @@ mod store;
 mod text;
 mod write;
 
-pub use projector::{Handle, Projector, Source, StreamSource};
+pub use projector::{Handle, LetterProjector, Projector, Source, StreamSource};
 pub use query::{
-    AuditCursor, AuditEntry, AuditFilter, Cursor, ExecutionFilter, ItemFilter, QueryError,
-    Relation, WorkflowSummary,
+    AuditCursor, AuditEntry, AuditFilter, Cursor, ExecutionFilter, ItemFilter, LetterCursor,
+    LetterEntry, LetterFilter, LetterState, MAX_LETTERS, OpenLetters, QueryError, Relation,
+    WorkflowSummary,
 };
 pub use rows::Rows;
+pub use rows::dead_letter::Letter;
 pub use store::{CheckError, Config, ConfigError, MigrateError, PartitionError, Store};
-pub use write::{Poison, WriteError, Written};
+pub use write::{Poison, Settlement, WriteError, Written};
