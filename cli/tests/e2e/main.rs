@@ -7,6 +7,7 @@ mod alone;
 mod answers_lost;
 mod chaos;
 mod command_line;
+mod dead_letters;
 mod killed_roles;
 mod nats_restart;
 mod postgres_away;
