@@ -216,7 +216,7 @@ async fn they_are_listed_by_what_they_are_and_settled_once() {
     let list = async |filter: LetterFilter, limit| {
         let found = store.list_letters(&filter, limit).await.expect("reads");
         let counted = store.count_letters(&filter, 100).await.expect("counts");
-        assert_eq!(counted >= found.len() as u64, true);
+        assert!(counted >= found.len() as u64);
         found
     };
     let sequences = |found: &[afu9_history::LetterEntry]| -> Vec<u64> {
