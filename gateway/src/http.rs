@@ -35,6 +35,7 @@ mod show_dead_letter;
 mod show_execution;
 mod signal_execution;
 mod start;
+mod start_unstarted;
 mod switch;
 mod trigger;
 mod validate_workflow;

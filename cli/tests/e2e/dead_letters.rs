@@ -32,6 +32,14 @@ steps:
   - { name: bad, tool: test.fail, params: { permanent: true, times: 1 } }
 ";
 
+const FOLLOWING: &str = "\
+name: following
+on:
+  - workflow: { name: failing, status: [failed], input: { n: \"${upstream.error.absent}\" } }
+steps:
+  - { name: say, tool: test.echo, params: { value: \"${input.n}\" } }
+";
+
 async fn run(factory: &Factory, arguments: &[&str]) -> Result<Ended> {
     afu9(factory.environment(), arguments).await
 }
@@ -163,5 +171,52 @@ async fn an_unreadable_job_shows_its_bytes_and_many_are_replayed_together() -> R
     let discard = ["dead-letters", "discard", letter, "--note", "it is done"];
     json_of(&factory, &discard).await?;
     open(&factory, &[], 0).await?;
+    factory.finish()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_could_not_start_is_started_when_it_is_mended() -> Result<()> {
+    let factory = Factory::start(Storage::Kept, 1).await?;
+    let api = factory.api.clone();
+    api.apply("failing", FAILING).await?;
+    api.apply("following", FOLLOWING).await?;
+    // The orchestrators may hear of a new version a moment later: an end before that starts nothing.
+    let letter = wait::until("what was not started", PATIENCE, async || {
+        let id = api.start("failing", &json!({})).await?;
+        open(&factory, &["--execution", &id], 1).await?;
+        let ended = run(
+            &factory,
+            &[
+                "--output",
+                "json",
+                "dead-letters",
+                "list",
+                "--reason",
+                "unstarted",
+            ],
+        );
+        let found = ended.await?.json()?;
+        Ok(found["deadLetters"][0]["id"].as_str().map(str::to_owned))
+    })
+    .await?;
+    let shown = json_of(&factory, &["dead-letters", "show", &letter]).await?;
+    assert_eq!(shown["workflow"], "following", "{shown}");
+    let cause = &shown["trigger"]["cause"]["upstream"];
+    assert_eq!(cause["status"], "failed", "{shown}");
+    assert_eq!(shown["replay"]["how"], "start");
+
+    let replay = ["dead-letters", "replay", &letter];
+    let still = run(&factory, &replay).await?;
+    assert_eq!(still.code, Some(1), "{still:?}");
+    assert!(still.stderr.contains("still has no value"), "{still:?}");
+    let mended = FOLLOWING.replace("error.absent", "error.code");
+    api.apply("following", &mended).await?;
+    let replayed = json_of(&factory, &replay).await?;
+    let id = replayed["executionId"].as_str().context("an execution")?;
+    api.wait_until_completed(&[id.to_owned()], PATIENCE).await?;
+    let view = api.get(&format!("/api/executions/{id}")).await?.json;
+    assert_eq!(view["execution"]["input"]["n"], "test.fail", "{view}");
+    let again = run(&factory, &replay).await?;
+    assert_eq!(again.code, Some(1), "{again:?}");
     factory.finish()
 }

@@ -123,7 +123,9 @@ pub(super) async fn bulk(
                 let patience = CONTROL_PATIENCE.min(left);
                 let carried = match request.action {
                     Action::Replay => {
-                        replay_dead_letter::carry_out(app, &letter, &wish, None, patience).await
+                        let replayed =
+                            replay_dead_letter::carry_out(app, &letter, &wish, None, patience);
+                        replayed.await.map(|(carried, _)| carried)
                     }
                     Action::Discard => discard_dead_letter::carry_out(app, &letter, &wish).await,
                 };

@@ -4,6 +4,7 @@
 //!   its parameters if there are any. It is the wish `retry`, and takes effect once: as soon as the step
 //!   has been tried again, by this or by another wish, the dead letter counts as replayed.
 //! - A webhook delivery: it is routed again, and starts what it has not started yet.
+//! - A trigger of a definition: what it could not start is started by the newest version.
 //!
 //! `200 {id, state, action, outcome: "applied" | "unchanged", request, executionId?}`; `202 {…, outcome:
 //! "pending"}` where nobody said in time what came of the wish: the dead letter stays open, and its
@@ -14,9 +15,9 @@ use std::time::Duration;
 
 use afu9_schemas::codec;
 use afu9_schemas::message::{
-    Control, ControlAction, ControlOutcome, DeadLetter, DeadLetterReason, InboxDelivery,
+    Control, ControlAction, ControlOutcome, DeadLetter, DeadLetterReason, InboxDelivery, Unstarted,
 };
-use afu9_schemas::{JobId, RequestId};
+use afu9_schemas::{ExecutionId, JobId, RequestId};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -26,7 +27,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::{Allowed, Caller, Operate};
-use super::{body, idempotency, malformed, show_dead_letter, stored_problem, wish};
+use super::{
+    body, idempotency, malformed, show_dead_letter, start_unstarted, stored_problem, wish,
+};
 use crate::app::{App, now};
 use crate::control::{CONTROL_PATIENCE, Carried};
 use crate::problem::{Kind, Problem};
@@ -86,7 +89,9 @@ pub(super) async fn replay(
     let path = format!("/api/v1/dead-letters/{}/replay", entry.id);
     let content = json!({ "params": sent.params });
     let wish = Wish::new(&caller, &path, &headers, &content, note)?;
-    let carried = carry_out(&app, &entry, &wish, sent.params, CONTROL_PATIENCE).await?;
+    let (carried, execution) =
+        carry_out(&app, &entry, &wish, sent.params, CONTROL_PATIENCE).await?;
+    let entry = LetterEntry { execution, ..entry };
     Ok(answer(
         &entry,
         "replay",
@@ -130,6 +135,8 @@ pub(super) enum How {
     Retry(JobId),
     /// Routing the delivery again.
     Redeliver(Box<InboxDelivery>),
+    /// Starting what a trigger could not start.
+    Start(Box<Unstarted>),
 }
 
 /// Why a dead letter cannot be replayed, and what can be done instead.
@@ -144,6 +151,7 @@ impl How {
         match self {
             Self::Retry(_) => "retry",
             Self::Redeliver(_) => "redeliver",
+            Self::Start(_) => "start",
         }
     }
 
@@ -165,13 +173,6 @@ impl How {
                 next: "read what it tells, and discard it with a note",
             });
         }
-        if entry.reason == DeadLetterReason::Unstarted.as_str() {
-            return Err(Never {
-                why: "the trigger's own expression failed, and what it would have started has no input",
-                next: "mend the definition, start the workflow with POST /api/workflows/{name}/trigger, and \
-                       discard the dead letter",
-            });
-        }
         if entry.kind.is_some() {
             return Err(Never {
                 why: "its message does not say which job it was",
@@ -179,6 +180,18 @@ impl How {
             });
         }
         let raw = letter.and_then(|letter| letter.raw.as_deref());
+        if entry.reason == DeadLetterReason::Unstarted.as_str() {
+            // It would start itself again, without an end.
+            let is_circle = entry.error_code == "trigger.too_deep";
+            let cause = raw.filter(|_| !is_circle).map(serde_json::from_slice);
+            return match cause {
+                Some(Ok(cause)) => Ok(Self::Start(Box::new(cause))),
+                Some(Err(_)) | None => Err(Never {
+                    why: "what a trigger had to go by is not there, or would start executions in a circle",
+                    next: "mend the definition, and discard the dead letter",
+                }),
+            };
+        }
         match raw.and_then(|raw| codec::decode(raw).ok()) {
             Some(delivery) => Ok(Self::Redeliver(Box::new(delivery))),
             None => Err(Never {
@@ -190,20 +203,22 @@ impl How {
 }
 
 /// Replays a dead letter, and settles it when that has taken effect.
+///
+/// Returns what came of it, and the execution that it is about, or that was started.
 pub(super) async fn carry_out(
     app: &App,
     entry: &LetterEntry,
     wish: &Wish,
     params: Option<Value>,
     patience: Duration,
-) -> Result<Carried, Problem> {
+) -> Result<(Carried, Option<ExecutionId>), Problem> {
     if let Some(settled) = &entry.settled {
         let carried = already(settled, LetterState::Replayed, wish)?;
         if entry.execution.is_none() {
             // It may not be on record.
             tell(app, wish, ControlAction::Replay(entry.id)).await?;
         }
-        return Ok(carried);
+        return Ok((carried, entry.execution));
     }
     if let Some(params) = &params
         && !params.is_object()
@@ -223,13 +238,22 @@ pub(super) async fn carry_out(
             next,
         )
     })?;
-    match how {
-        How::Retry(job) => retry(app, entry, job, wish, params, patience).await,
-        How::Redeliver(_) if params.is_some() => Err(malformed(
-            "`params` are for a step; a delivery is routed as it was received",
-        )),
-        How::Redeliver(delivery) => redeliver(app, entry, *delivery, wish).await,
-    }
+    let carried = match how {
+        How::Retry(job) => retry(app, entry, job, wish, params, patience).await?,
+        How::Redeliver(_) | How::Start(_) if params.is_some() => {
+            return Err(malformed(
+                "`params` are for a step; others are done again as they were to be done",
+            ));
+        }
+        How::Redeliver(delivery) => redeliver(app, entry, *delivery, wish).await?,
+        How::Start(cause) => {
+            let started = start_unstarted::start(app, &cause).await?;
+            let carried = settle(app, entry, LetterState::Replayed, wish).await?;
+            tell(app, wish, ControlAction::Replay(entry.id)).await?;
+            return Ok((carried, Some(started)));
+        }
+    };
+    Ok((carried, entry.execution))
 }
 
 async fn retry(

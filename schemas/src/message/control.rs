@@ -104,8 +104,9 @@ pub enum ControlAction {
         /// The version it runs.
         version: u32,
     },
-    /// Have the delivery of a dead letter routed again. No input: the gateway puts it on record when
-    /// the delivery is in the inbox again. (A dead letter of a step is replayed by a retry.)
+    /// Have the delivery of a dead letter routed again, or start what a trigger could not start. No
+    /// input: the gateway puts it on record when that is done. (A dead letter of a step is replayed by a
+    /// retry.)
     Replay(DeadLetterId),
     /// Set a dead letter aside for good. No input: the gateway puts it on record when it is done.
     Discard(DeadLetterId),

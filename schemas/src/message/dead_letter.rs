@@ -1,10 +1,12 @@
 //! Dead letters: what nobody could finish, complete enough to be understood and replayed.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::StepError;
 use crate::id::{DeadLetterId, JobId, WorkerKind};
 use crate::message::history::AttemptRecord;
+use crate::message::input::{Repository, Trigger};
 use crate::message::job::Job;
 use crate::time::Timestamp;
 
@@ -45,6 +47,30 @@ impl DeadLetter {
     pub fn job_id(&self) -> Option<JobId> {
         self.job.as_ref().map(|job| job.id).or(self.job_id)
     }
+}
+
+/// What a trigger of a definition had to go by, where it could not start its workflow: as JSON in
+/// [`DeadLetter::raw`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unstarted {
+    /// The workflow.
+    pub workflow: String,
+    /// The version whose trigger it was.
+    pub version: u32,
+    /// Position of the trigger's rule in the definition.
+    #[serde(default)]
+    pub rule: usize,
+    /// The text from which the id of the execution is derived: the same cause starts one execution.
+    #[serde(default)]
+    pub origin: String,
+    /// `{"schedule": …}`, or `{"upstream": {"id", …}}`.
+    pub cause: Value,
+    /// Who would have started it; none in what an earlier version wrote.
+    #[serde(default)]
+    pub trigger: Option<Trigger>,
+    /// The repository of the execution that ended.
+    #[serde(default)]
+    pub repository: Option<Repository>,
 }
 
 /// Why something became a dead letter.
