@@ -1,5 +1,7 @@
 //! Dead letters: setting them aside, and finding those that only the server knows of.
 
+mod stored;
+
 use std::time::Duration;
 
 use afu9_schemas::codec;
@@ -17,6 +19,8 @@ use crate::error::{PublishError, RequestError};
 use crate::publish::Outgoing;
 use crate::topology::{ADVISORIES, WORK_PREFIX};
 
+pub use stored::{StoredLetter, StoredLetters};
+
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Without an idle heartbeat, for the reason given at the work queues' pulls.
 const PULL_EXPIRES: Duration = Duration::from_secs(10);
@@ -26,11 +30,11 @@ const PULL_EXPIRES: Duration = Duration::from_secs(10);
 /// # Errors
 /// When it cannot be encoded.
 pub fn dead_letter_message(letter: &DeadLetter) -> Result<Outgoing, PublishError> {
-    // The same attempt of the same job is one dead letter, however often it is found.
-    named_dead_letter_message(
-        letter,
-        letter.job.as_ref().map(|job| format!("dlq.{}", job.id)),
-    )
+    // The same attempt of the same job is one dead letter, however often it is found. One that cannot
+    // be read is another: what the engine says of the attempt later has its parameters.
+    let unread = || letter.job_id.map(|id| format!("dlq.unread.{id}"));
+    let read = letter.job.as_ref().map(|job| format!("dlq.{}", job.id));
+    named_dead_letter_message(letter, read.or_else(unread))
 }
 
 /// One message with `letter`, under the message id by which a second copy of it is recognised.

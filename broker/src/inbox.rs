@@ -34,12 +34,31 @@ impl Broker {
     /// # Errors
     /// See [`PublishError`]; the sender must be told to try again.
     pub async fn publish_delivery(&self, delivery: &InboxDelivery) -> Result<Stored, PublishError> {
+        self.store_delivery(delivery, "").await
+    }
+
+    /// Stores a delivery again, for the replay of the dead letter it names: it is routed once more, and
+    /// starts what it has not started yet. The same replay twice is one.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; try again.
+    pub async fn redeliver(&self, delivery: &InboxDelivery) -> Result<Stored, PublishError> {
+        let replay = delivery.replay_of.map(|letter| format!(".replay.{letter}"));
+        self.store_delivery(delivery, &replay.unwrap_or_default())
+            .await
+    }
+
+    async fn store_delivery(
+        &self,
+        delivery: &InboxDelivery,
+        suffix: &str,
+    ) -> Result<Stored, PublishError> {
         let subject = subject::inbox(&delivery.source, &delivery.event);
         let payload = codec::encode(delivery).map_err(|source| PublishError::Encode {
             subject: subject.clone(),
             source,
         })?;
-        let message_id = Some(format!("{}.{}", delivery.source, delivery.id));
+        let message_id = Some(format!("{}.{}{suffix}", delivery.source, delivery.id));
         self.publish(Outgoing {
             subject,
             payload,

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Release(Hold),
     /// What is held, by whom and why.
     Holds,
+    /// What nobody could finish: list, replay and discard it.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
     /// Who changed what, newest first.
     Audit(Audit),
     /// Check the configuration and everything it points to.
@@ -231,6 +234,130 @@ pub(crate) struct SwitchSchedule {
     pub(crate) key: Key,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetters {
+    /// The newest dead letters.
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        filter: LetterFilter,
+        /// Only in this state: open, replayed, discarded or all.
+        #[arg(long, default_value = "open")]
+        state: String,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// The next page: what the page before ended with.
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// One dead letter, with all that is known of it.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Try again what it is about: another attempt at the step, or routing the delivery again.
+    Replay {
+        /// Its id.
+        id: String,
+        /// Parameters in place of those the step had: a JSON object, or `@file`.
+        #[arg(long, value_name = "JSON")]
+        params: Option<String>,
+        /// Why.
+        #[arg(long)]
+        note: Option<String>,
+        #[command(flatten)]
+        key: Key,
+    },
+    /// Do nothing about it.
+    Discard {
+        /// Its id.
+        id: String,
+        /// Why.
+        #[arg(long)]
+        note: String,
+        #[command(flatten)]
+        key: Key,
+    },
+    /// One wish about many open dead letters, the newest first.
+    ///
+    /// Exit code: 0 if all that match were dealt with, 1 otherwise: some were refused or failed, or others
+    /// match too (`--cursor` goes on with them).
+    Bulk(BulkLetters),
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Args)]
+pub(crate) struct LetterFilter {
+    /// Only with this reason: undecodable, permanent, attempts_exhausted, deliveries_exhausted,
+    /// unroutable, unstarted or unwritable.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Only of this worker kind.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Only of this tool.
+    #[arg(long)]
+    pub(crate) tool: Option<String>,
+    /// Only of this workflow.
+    #[arg(long)]
+    pub(crate) workflow: Option<String>,
+    /// Only about this execution.
+    #[arg(long, value_name = "ID")]
+    pub(crate) execution: Option<String>,
+    /// Not before this instant (RFC 3339).
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) since: Option<String>,
+    /// Before this instant (RFC 3339).
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BulkLetters {
+    /// What to do.
+    #[arg(value_enum)]
+    pub(crate) action: LetterAction,
+    #[command(flatten)]
+    pub(crate) filter: LetterFilter,
+    /// Every open dead letter, where nothing else says which.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only count.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why; needed for `discard`.
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) limit: u32,
+    /// Go on behind those an earlier request was about.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
+}
+
+/// What can be done about dead letters.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LetterAction {
+    /// Try again what they are about.
+    Replay,
+    /// Do nothing about them.
+    Discard,
+}
+
+impl LetterAction {
+    /// Its name in the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+        }
+    }
+}
+
 /// Which entries of the audit log.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
@@ -238,7 +365,7 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "ID")]
     pub(crate) execution: Option<String>,
     /// Only this action: cancel, pause, resume, retry, rerun, signal, approve, reject, move, hold,
-    /// release or apply.
+    /// release, apply, replay or discard.
     #[arg(long)]
     pub(crate) action: Option<String>,
     /// Only what this token did.

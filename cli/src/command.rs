@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod bulk;
 pub(crate) mod completions;
 pub(crate) mod control;
+pub(crate) mod dead_letters;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod executions;

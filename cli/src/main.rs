@@ -74,6 +74,9 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Schedules(schedules) => {
             command::schedules::run(schedules, &settings()?, output).await
         }
+        Command::DeadLetters(command) => {
+            command::dead_letters::run(command, &settings()?, output).await
+        }
         Command::Audit(audit) => command::audit::run(audit, &settings()?, output).await,
         Command::Run(run) => command::run::run(run, &settings()?, output).await,
         Command::Doctor => command::doctor::run(settings(), output).await,

@@ -62,6 +62,8 @@ pub(crate) struct GatewaySettings {
     pub(crate) tokens: Vec<String>,
     /// The routes file's text.
     pub(crate) routes: Option<String>,
+    /// How old an open dead letter may be.
+    pub(crate) dead_letter_alarm: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -107,6 +109,9 @@ pub(crate) struct ApiSettings {
     pub(crate) url: String,
     pub(crate) token: Option<SecretString>,
 }
+
+/// Older dead letters are gone.
+const MAX_ALARM_MS: u64 = 90 * 24 * 3_600_000;
 
 impl Settings {
     /// Reads the file, if there is one, and the environment.
@@ -262,6 +267,7 @@ fn gateway(reader: &mut Reader) -> GatewaySettings {
         webhook_secrets: secrets.into_iter().map(SecretString::from).collect(),
         tokens: reader.list("gateway.tokens").unwrap_or_default(),
         routes: reader.content("gateway.routes_file"),
+        dead_letter_alarm: reader.millis("gateway.dead_letter_alarm_ms", 1000, MAX_ALARM_MS),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accepted::Accepted;
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::dead_letters::DeadLetters;
 use crate::definitions::Definitions;
 use crate::feed::Feed;
 use crate::fleet::Fleet;
@@ -40,6 +41,7 @@ pub(crate) struct App {
     pub(crate) accepted: Accepted,
     pub(crate) fleet: Fleet,
     pub(crate) orchestrators: Orchestrators,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     /// One permit for each request that may be answered at once.
@@ -76,6 +78,7 @@ impl App {
             accepted: Accepted::default(),
             fleet: Fleet::default(),
             orchestrators: Orchestrators::default(),
+            dead_letters: DeadLetters::default(),
             feed: Feed::default(),
             metrics,
             requests,

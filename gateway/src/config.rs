@@ -29,11 +29,16 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Start workflows whose tools are of the test kind.
     pub allow_test_kind: bool,
+    /// An open dead letter that is older than this is a warning.
+    pub dead_letter_alarm: Duration,
     /// Bounds on what one caller, and all of them together, can cost.
     pub limits: Limits,
 }
 
 impl Config {
+    /// Somebody looks once a day.
+    pub const DEAD_LETTER_ALARM: Duration = Duration::from_hours(24);
+
     /// A gateway that nobody may call yet, with default limits.
     pub fn new(listen: SocketAddr, version: impl Into<String>) -> Self {
         Self {
@@ -43,6 +48,7 @@ impl Config {
             tokens: Vec::new(),
             routes: Vec::new(),
             allow_test_kind: false,
+            dead_letter_alarm: Self::DEAD_LETTER_ALARM,
             limits: Limits::default(),
         }
     }

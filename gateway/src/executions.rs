@@ -17,7 +17,9 @@ use crate::app::App;
 use crate::stored::StoredError;
 
 pub(crate) use merge::{Gathered, Held, Page, page};
-pub(crate) use shape::{counts_json, error_json, execution_json, item_json, summary_json};
+pub(crate) use shape::{
+    attempt_json, counts_json, error_json, execution_json, item_json, summary_json,
+};
 
 /// How long to wait for a partition without an owner: it may be moving to another one.
 pub(crate) const OWNER_PATIENCE: Duration = Duration::from_secs(2);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::{fleet, http, observed, router};
+use crate::{dead_letters, fleet, http, observed, router};
 
 /// A gateway that is not running yet.
 #[derive(Debug)]
@@ -156,6 +156,10 @@ fn watchers(app: &Arc<App>, in_memory: bool) -> Vec<(&'static str, BoxFuture<'st
             observed::observe(broker, observed, metrics).await;
         };
         watchers.push(("history observer", history.boxed()));
+    } else {
+        let shared = Arc::clone(app);
+        let letters = async move { dead_letters::watch(&shared).await };
+        watchers.push(("dead letter watcher", letters.boxed()));
     }
     watchers
 }

@@ -2,17 +2,20 @@
 
 mod auth;
 mod body;
+mod bulk_dead_letters;
 mod bulk_executions;
 mod cancel_execution;
 mod change_hold;
 mod decide_approval;
 mod diff_workflow;
+mod discard_dead_letter;
 mod events;
 mod explain_execution;
 mod get_workflow;
 mod health;
 mod idempotency;
 mod list_audit;
+mod list_dead_letters;
 mod list_executions;
 mod list_holds;
 mod list_items;
@@ -23,13 +26,16 @@ mod move_execution;
 mod pause_execution;
 mod put_workflow;
 mod ready;
+mod replay_dead_letter;
 mod rerun_execution;
 mod resume_execution;
 mod retry_execution;
 mod shell;
+mod show_dead_letter;
 mod show_execution;
 mod signal_execution;
 mod start;
+mod start_unstarted;
 mod switch;
 mod trigger;
 mod validate_workflow;
@@ -70,6 +76,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/api/holds", get(list_holds::list).post(change_hold::hold))
         .route("/api/holds/release", post(change_hold::release))
         .merge(schedules())
+        .merge(dead_letters())
         .merge(workflows())
         .merge(executions())
         .fallback(no_such_resource)
@@ -89,6 +96,16 @@ fn schedules() -> Router<Arc<App>> {
         .route("/api/v1/schedules", get(list_schedules::list))
         .route(&of_one("/pause"), post(switch::pause_schedule))
         .route(&of_one("/resume"), post(switch::resume_schedule))
+}
+
+fn dead_letters() -> Router<Arc<App>> {
+    let of_one = |path: &str| format!("/api/v1/dead-letters/{{id}}{path}");
+    Router::new()
+        .route("/api/v1/dead-letters", get(list_dead_letters::list))
+        .route("/api/v1/dead-letters/bulk", post(bulk_dead_letters::bulk))
+        .route(&of_one(""), get(show_dead_letter::show))
+        .route(&of_one("/replay"), post(replay_dead_letter::replay))
+        .route(&of_one("/discard"), post(discard_dead_letter::discard))
 }
 
 fn workflows() -> Router<Arc<App>> {

@@ -6,7 +6,8 @@
 //!
 //! What is accepted here (a 2xx answer) is stored in JetStream before it is answered. Postgres is
 //! only asked, and only if there is one: without it, executions, webhooks and triggers work, and the
-//! past is what the HISTORY stream still holds.
+//! past is what the HISTORY stream still holds. (What becomes of dead letters is the exception: that is
+//! in Postgres alone, and so is the list of them.)
 //!
 //! **Architecture Invariant:** only this crate knows HTTP. **Architecture Invariant:** a handler
 //! never waits for an execution to get anywhere; it stores an input and answers. (What a wish came to
@@ -18,6 +19,7 @@ mod bulk;
 mod catalog;
 mod config;
 mod control;
+mod dead_letters;
 mod definitions;
 mod diff;
 mod executions;

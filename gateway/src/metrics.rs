@@ -5,6 +5,10 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use afu9_schemas::Timestamp;
+use afu9_schemas::message::DeadLetterReason;
+
+use crate::dead_letters::Backlog;
 use crate::orchestrators::Counted;
 
 /// Among what orchestrators count, the only number that may fall.
@@ -62,8 +66,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The text of `/metrics`; `live_workers` are the workers heard of lately, by kind.
-    pub(crate) fn text(&self, live_workers: &[(String, usize)], counted: &Counted) -> String {
+    /// The text of `/metrics`; `live_workers` are the workers heard of lately, by kind; `letters` are the
+    /// open dead letters, if they could be counted.
+    pub(crate) fn text(
+        &self,
+        live_workers: &[(String, usize)],
+        counted: &Counted,
+        letters: Option<&Backlog>,
+        now: Timestamp,
+    ) -> String {
         let families: [Family<'_>; 9] = [
             (
                 "webhooks",
@@ -167,6 +178,9 @@ impl Metrics {
         for (kind, count) in live_workers {
             let _ = writeln!(text, "{name}{{kind=\"{kind}\"}} {count}");
         }
+        if let Some(letters) = letters {
+            backlog_text(&mut text, letters, now);
+        }
         let name = "afu9_orchestrators";
         let _ = writeln!(
             text,
@@ -196,6 +210,28 @@ impl Metrics {
     }
 }
 
+/// Every reason has a line, so that an alarm on one does not wait for its first dead letter.
+fn backlog_text(text: &mut String, letters: &Backlog, now: Timestamp) {
+    let name = "afu9_dead_letters_open";
+    let _ = writeln!(
+        text,
+        "# HELP {name} Dead letters that nobody has replayed or discarded.\n# TYPE {name} gauge"
+    );
+    for reason in DeadLetterReason::ALL {
+        let reason = reason.as_str();
+        let of_reason = letters.open.iter().find(|open| open.reason == reason);
+        let count = of_reason.map_or(0, |open| open.count);
+        let _ = writeln!(text, "{name}{{reason=\"{reason}\"}} {count}");
+    }
+    let name = "afu9_dead_letters_oldest_seconds";
+    let oldest = letters.oldest(now).unwrap_or_default().as_secs();
+    let _ = writeln!(
+        text,
+        "# HELP {name} Age of the oldest open dead letter; 0 without any.\n# TYPE {name} gauge\n\
+         {name} {oldest}"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +244,18 @@ mod tests {
             orchestrators: 3,
             counters: [("orphans".to_owned(), 1)].into(),
         };
-        let text = metrics.text(&[("github".to_owned(), 2)], &counted);
+        let backlog = Backlog::default();
+        let now = Timestamp::from_micros(0);
+        let live = [("github".to_owned(), 2)];
+        let text = metrics.text(&live, &counted, Some(&backlog), now);
+        for reason in DeadLetterReason::ALL {
+            let line = format!(
+                "afu9_dead_letters_open{{reason=\"{}\"}} 0\n",
+                reason.as_str()
+            );
+            assert!(text.contains(&line), "{text}");
+        }
+        let text = metrics.text(&live, &counted, None, now);
         assert!(text.contains("\nafu9_orchestrators 3\n"), "{text}");
         assert!(
             text.contains("afu9_orchestrator_events_total{event=\"orphans\"} 1\n"),

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use afu9_history::{Cursor, ExecutionFilter, QueryError, Store};
-use afu9_schemas::ExecutionId;
 use afu9_schemas::view::{ExecutionSummary, ExecutionView, StepView};
+use afu9_schemas::{DeadLetterId, ExecutionId};
 use thiserror::Error;
 
 use crate::executions::{Filter, Relation};
 
-pub(crate) use afu9_history::{AuditCursor, AuditEntry, AuditFilter, ItemFilter};
+pub(crate) use afu9_history::{
+    AuditCursor, AuditEntry, AuditFilter, ItemFilter, LetterCursor, LetterEntry, LetterFilter,
+    LetterState, MAX_LETTERS, OpenLetters, Settlement,
+};
 
 /// The past in Postgres; empty without one.
 #[derive(Debug)]
@@ -86,6 +89,72 @@ impl Stored {
     ) -> Result<Option<Vec<AuditEntry>>, StoredError> {
         match &self.0 {
             Some(store) => Ok(Some(store.list_audit(filter).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// A page of dead letters, newest first; `None` without a database.
+    pub(crate) async fn letters(
+        &self,
+        filter: &LetterFilter,
+        limit: u32,
+    ) -> Result<Option<Vec<LetterEntry>>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(Some(store.list_letters(filter, limit).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// How many dead letters pass `filter`, up to `most`; `None` without a database.
+    pub(crate) async fn count_letters(
+        &self,
+        filter: &LetterFilter,
+        most: u32,
+    ) -> Result<Option<u64>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(Some(store.count_letters(filter, most).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// One dead letter, if there is such a one; `None` without a database.
+    pub(crate) async fn letter(
+        &self,
+        id: DeadLetterId,
+    ) -> Result<Option<Option<LetterEntry>>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(Some(store.show_letter(id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The message of a dead letter, where its row has it.
+    pub(crate) async fn letter_bytes(
+        &self,
+        id: DeadLetterId,
+    ) -> Result<Option<Vec<u8>>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(store.letter_bytes(id).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Settles an open dead letter, and says whether this did it.
+    pub(crate) async fn settle_letter(
+        &self,
+        id: DeadLetterId,
+        settlement: &Settlement,
+    ) -> Result<bool, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(store.settle_letter(id, settlement).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// The open dead letters, counted; `None` without a database.
+    pub(crate) async fn open_letters(&self) -> Result<Option<Vec<OpenLetters>>, StoredError> {
+        match &self.0 {
+            Some(store) => Ok(Some(store.open_letters().await?)),
             None => Ok(None),
         }
     }

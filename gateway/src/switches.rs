@@ -83,7 +83,11 @@ impl App {
             .await
     }
 
-    async fn tell(
+    /// Puts a wish on record that is no input of an execution, with what else is to be told.
+    ///
+    /// # Errors
+    /// When it may not be on record; repeating it as the same request is harmless.
+    pub(crate) async fn tell(
         &self,
         control: Control,
         outcome: &ControlOutcome,

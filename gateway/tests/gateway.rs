@@ -11,6 +11,8 @@ mod support;
 mod bulk;
 #[path = "gateway/controls.rs"]
 mod controls;
+#[path = "gateway/dead_letters.rs"]
+mod dead_letters;
 #[path = "gateway/decisions.rs"]
 mod decisions;
 #[path = "gateway/edges.rs"]

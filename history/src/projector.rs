@@ -24,10 +24,12 @@ use crate::Store;
 use crate::store::MigrateError;
 
 mod handle;
+mod letters;
 mod run_once;
 mod stream;
 
 pub use handle::{Handle, Status};
+pub use letters::LetterProjector;
 pub use run_once::{DeadMessage, Report};
 pub use stream::StreamSource;
 

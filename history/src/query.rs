@@ -14,12 +14,16 @@ use uuid::Uuid;
 use crate::failure::{self, Failure};
 
 mod audit;
+mod dead_letters;
 mod execution;
 mod executions;
 mod steps;
 mod workflows;
 
 pub use audit::{AuditCursor, AuditEntry, AuditFilter};
+pub use dead_letters::{
+    LetterCursor, LetterEntry, LetterFilter, LetterState, MAX_LETTERS, OpenLetters,
+};
 pub use executions::{Cursor, ExecutionFilter, Relation};
 pub use steps::ItemFilter;
 pub use workflows::WorkflowSummary;

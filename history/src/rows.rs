@@ -20,6 +20,7 @@ use crate::rows::tool_call::ToolCallRow;
 use crate::rows::workflow::{DefinitionRow, Definitions};
 
 pub(crate) mod audit;
+pub(crate) mod dead_letter;
 pub(crate) mod execution;
 pub(crate) mod repository;
 pub(crate) mod step;

@@ -13,11 +13,14 @@ use crate::{Rows, Store};
 
 mod audit;
 mod columns;
+mod dead_letters;
 mod executions;
 mod repositories;
 mod steps;
 mod tool_calls;
 mod workflows;
+
+pub use dead_letters::Settlement;
 
 /// A transaction of a thousand rows takes tens of milliseconds. One that takes this long talks to a
 /// server that hangs, or waits for a lock that somebody forgot.

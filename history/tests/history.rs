@@ -9,6 +9,8 @@ mod support;
 mod audit;
 #[path = "history/control.rs"]
 mod control;
+#[path = "history/dead_letters.rs"]
+mod dead_letters;
 #[path = "history/projection.rs"]
 mod projection;
 #[path = "history/queries.rs"]

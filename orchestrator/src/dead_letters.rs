@@ -67,6 +67,8 @@ async fn settle(
         attempts: Vec::new(),
         error: error.clone(),
         at: now(),
+        job_id: None,
+        replay_of: None,
     };
     let Some(jobs) = &exhausted.jobs else {
         if let Some(raw) = &exhausted.raw {

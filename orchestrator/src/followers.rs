@@ -3,7 +3,7 @@
 use afu9_engine::execution::MAX_DEPTH;
 use afu9_engine::{Ended, submit};
 use afu9_schemas::definition::TriggerRule;
-use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind};
+use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind, Unstarted as Cause};
 use afu9_schemas::{ExecutionId, Lane, PartitionCount};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -59,16 +59,31 @@ impl Followers {
     ) -> Result<Option<Input>, Unstarted> {
         let name = &found.record.workflow.name;
         let derived = format!("after:{}:{name}:{index}", ended.execution);
+        let trigger = Trigger {
+            kind: TriggerKind::Workflow,
+            by: format!("execution {}", ended.execution),
+            delivery: None,
+            depth: ended.depth + 1,
+            initiator: Some(ended.initiator.clone()),
+        };
         let unstarted = |code: &str, message: String| {
             tracing::warn!(execution = %ended.execution, workflow = name, message, "not started");
-            let cause = json!({
-                "upstream": {
-                    "id": ended.execution,
-                    "workflow": ended.workflow,
-                    "status": ended.status.as_str(),
-                },
-            });
-            Unstarted::new(found, &derived, &cause, code, message, ended.at)
+            let cause = Cause {
+                workflow: name.clone(),
+                version: found.record.workflow.version,
+                rule: index,
+                origin: derived.clone(),
+                cause: json!({
+                    "upstream": {
+                        "id": ended.execution,
+                        "workflow": ended.workflow,
+                        "status": ended.status.as_str(),
+                    },
+                }),
+                trigger: Some(trigger.clone()),
+                repository: ended.repository.clone(),
+            };
+            Unstarted::new(&cause, code, message, ended.at)
         };
         if ended.depth + 1 > MAX_DEPTH {
             let message =
@@ -96,13 +111,7 @@ impl Followers {
             workflow: found.record.workflow.clone(),
             input,
             repository: ended.repository.clone(),
-            trigger: Trigger {
-                kind: TriggerKind::Workflow,
-                by: format!("execution {}", ended.execution),
-                delivery: None,
-                depth: ended.depth + 1,
-                initiator: Some(ended.initiator.clone()),
-            },
+            trigger,
             lane: Lane::Bulk,
             traceparent: None,
             key: None,

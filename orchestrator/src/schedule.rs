@@ -21,7 +21,7 @@ use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_engine::schedule::Plan;
 use afu9_engine::submit;
 use afu9_schemas::definition::MissedRuns;
-use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind};
+use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind, Unstarted as Cause};
 use afu9_schemas::view::HoldView;
 use afu9_schemas::{ExecutionId, Lane, Partition, PartitionCount, Timestamp};
 use futures::StreamExt;
@@ -211,6 +211,13 @@ impl Scheduler {
             "cron": written.cron,
             "timezone": written.timezone,
         });
+        let trigger = || Trigger {
+            kind: TriggerKind::Schedule,
+            by: format!("schedule {} {}", written.cron, written.timezone),
+            delivery: None,
+            depth: 0,
+            initiator: None,
+        };
         let roots = submit::Roots(&[("schedule", &schedule)]);
         let input = match workflow.triggers[rule.index].fire(roots, || json!({})) {
             Ok(Some(input)) => input,
@@ -218,30 +225,25 @@ impl Scheduler {
             Err((place, error)) => {
                 tracing::warn!(workflow = name, %at, place, %error, "not started: no input");
                 let origin = rule.schedule.origin(at);
-                let cause = json!({ "schedule": schedule });
+                let cause = Cause {
+                    workflow: name.clone(),
+                    version: rule.found.record.workflow.version,
+                    rule: rule.index,
+                    origin,
+                    cause: json!({ "schedule": schedule }),
+                    trigger: Some(trigger()),
+                    repository: None,
+                };
                 let message = format!("{place}: {error}");
                 let code = "trigger.expression";
-                return Err(Unstarted::new(
-                    &rule.found,
-                    &origin,
-                    &cause,
-                    code,
-                    message,
-                    now(),
-                ));
+                return Err(Unstarted::new(&cause, code, message, now()));
             }
         };
         let mut start = Start {
             workflow: rule.found.record.workflow.clone(),
             input,
             repository: None,
-            trigger: Trigger {
-                kind: TriggerKind::Schedule,
-                by: format!("schedule {} {}", written.cron, written.timezone),
-                delivery: None,
-                depth: 0,
-                initiator: None,
-            },
+            trigger: trigger(),
             lane: Lane::Bulk,
             traceparent: None,
             key: None,

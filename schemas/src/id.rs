@@ -12,6 +12,10 @@ use uuid::Uuid;
 const DERIVED_EXECUTION_NAMESPACE: Uuid =
     Uuid::from_u128(0x6a1f_09a2_5c0e_7f4b_9d33_af09_0000_0001);
 
+/// The name space of ids derived from a dead letter's message id (see [`DeadLetterId::derived`]).
+const DERIVED_DEAD_LETTER_NAMESPACE: Uuid =
+    Uuid::from_u128(0x6a1f_09a2_5c0e_7f4b_9d33_af09_0000_0003);
+
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{kind} `{value}` is not valid: {reason}")]
@@ -102,10 +106,26 @@ uuid_id!(
     "request id"
 );
 uuid_id!(
+    /// One dead letter; the key of the table `dead_letters`.
+    DeadLetterId,
+    "dead letter id"
+);
+uuid_id!(
     /// One started process of AFU-9 (an orchestrator, a gateway); new at every start.
     InstanceId,
     "instance id"
 );
+
+impl DeadLetterId {
+    /// The id that belongs to the message id of a dead letter for ever: a second copy of the same
+    /// letter has the same.
+    pub fn derived(message_id: &str) -> Self {
+        Self(Uuid::new_v5(
+            &DERIVED_DEAD_LETTER_NAMESPACE,
+            message_id.as_bytes(),
+        ))
+    }
+}
 
 impl ExecutionId {
     /// The id that belongs to `key` for ever: two submissions with the same key mean the same
@@ -277,6 +297,30 @@ impl fmt::Display for JobId {
             write!(f, "-{item}")?;
         }
         write!(f, ".{}", self.attempt)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = InvalidId;
+
+    /// Reads what its `Display` writes, which is also the message id of its job.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let read = || {
+            let mut parts = text.split('.');
+            let (execution, place, attempt) = (parts.next()?, parts.next()?, parts.next()?);
+            let (step, item) = match place.split_once('-') {
+                None => (place, None),
+                Some((step, item)) => (step, Some(item.parse().ok()?)),
+            };
+            let id = Self {
+                execution: execution.parse().ok()?,
+                step: step.parse().ok()?,
+                attempt: attempt.parse().ok()?,
+                item,
+            };
+            parts.next().is_none().then_some(id)
+        };
+        read().ok_or_else(|| InvalidId::new("job id", text, "not <execution>.<step>.<attempt>"))
     }
 }
 
@@ -583,6 +627,28 @@ mod tests {
         assert!(DeliveryId::new("").is_err());
         assert!(DeliveryId::new("line\nbreak").is_err());
         assert!(DeliveryId::new("x".repeat(257)).is_err());
+    }
+
+    #[test]
+    fn a_job_id_is_read_as_it_is_written() {
+        for item in [None, Some(7)] {
+            let id = JobId {
+                execution: ExecutionId::new(),
+                step: 3,
+                attempt: 2,
+                item,
+            };
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        let execution = ExecutionId::new();
+        for bad in [
+            "",
+            "a.1.2",
+            &format!("{execution}.1"),
+            &format!("{execution}.1.2.3"),
+        ] {
+            assert!(bad.parse::<JobId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub mod view;
 pub use artifact::ArtifactRef;
 pub use error::{ErrorClass, StepError};
 pub use id::{
-    DefinitionHash, DeliveryId, ExecutionId, InstanceId, JobId, Partition, PartitionCount,
-    RequestId, ScheduleId, ToolName, WorkerId, WorkerKind, WorkflowId,
+    DeadLetterId, DefinitionHash, DeliveryId, ExecutionId, InstanceId, JobId, Partition,
+    PartitionCount, RequestId, ScheduleId, ToolName, WorkerId, WorkerKind, WorkflowId,
 };
 pub use subject::Lane;
 pub use time::Timestamp;

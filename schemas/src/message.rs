@@ -18,7 +18,7 @@ pub use control::{
     Control, ControlAction, ControlOutcome, ControlRecord, HoldScope, MAX_RECORDED_PAYLOAD,
     ScheduleRef, Switched,
 };
-pub use dead_letter::{DeadLetter, DeadLetterReason};
+pub use dead_letter::{DeadLetter, DeadLetterReason, Unstarted};
 pub use definition::{DefinitionRecord, WorkflowRef};
 pub use heartbeat::{DependencyCheck, DependencyStatus, Heartbeat};
 pub use history::{

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use afu9_schemas::codec::{self, DecodeError};
 use afu9_schemas::message::JobEnvelope;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
@@ -172,6 +173,12 @@ impl Delivery {
     /// The bytes as they came.
     pub fn raw(&self) -> Bytes {
         self.message.payload.clone()
+    }
+
+    /// The id under which the message was published: that of its job, where it holds a single one.
+    pub fn message_id(&self) -> Option<&str> {
+        let headers = self.message.headers.as_ref()?;
+        headers.get(NATS_MESSAGE_ID).map(|id| id.as_str())
     }
 
     /// How often the message was delivered, this time included.

@@ -142,6 +142,8 @@ async fn one_job_is_one_dead_letter() -> Result<()> {
         attempts: Vec::new(),
         error: StepError::new(ErrorClass::WorkerLost, "test", "test"),
         at: Timestamp::from_micros(0),
+        job_id: None,
+        replay_of: None,
     };
     let mut duplicates = Vec::new();
     for name in [Some("a"), Some("a"), Some("b"), None, None] {

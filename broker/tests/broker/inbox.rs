@@ -18,6 +18,7 @@ fn delivery(source: &str, id: &str) -> InboxDelivery {
         headers: Vec::new(),
         body: InboxBody::Inline(b"{}".to_vec()),
         received_at: Timestamp::from_micros(0),
+        replay_of: None,
         traceparent: None,
     }
 }

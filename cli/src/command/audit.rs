@@ -62,6 +62,7 @@ fn about(entry: &Value) -> String {
             let scope = details.get("scope")?;
             Some(text(scope).unwrap_or_else(|| scope.to_string()))
         })
+        .or_else(|| text(&details["deadLetter"]))
         .or_else(|| {
             let workflow = details["workflow"].as_str()?;
             let schedule = details["schedule"].as_str();

@@ -34,9 +34,9 @@ pub(crate) async fn run(bulk: Bulk, client: &Client, output: Output) -> anyhow::
     let answer = client.post(path, &Value::Object(body), &bulk.key).await?;
     output.json(&answer);
     if bulk.dry_run {
-        tell_count(&answer, output);
+        tell_count("executions", &answer, output);
     } else {
-        tell(&answer, output);
+        tell("executions", &answer, output);
     }
     Ok(if is_all(&answer) {
         ExitCode::SUCCESS
@@ -45,7 +45,8 @@ pub(crate) async fn run(bulk: Bulk, client: &Client, output: Output) -> anyhow::
     })
 }
 
-fn tell_count(answer: &Value, output: Output) {
+/// How many of `what` match.
+pub(super) fn tell_count(what: &str, answer: &Value, output: Output) {
     let least = if answer["exact"] == true {
         ""
     } else {
@@ -53,14 +54,15 @@ fn tell_count(answer: &Value, output: Output) {
     };
     let matched = &answer["matched"];
     output.text(format!(
-        "{least}{matched} executions match; nothing was changed"
+        "{least}{matched} {what} match; nothing was changed"
     ));
     tell_incomplete(answer, output);
 }
 
-fn tell(answer: &Value, output: Output) {
+/// What came of a wish about many of `what`.
+pub(super) fn tell(what: &str, answer: &Value, output: Output) {
     output.text(format!(
-        "{} executions: {} done, {} unchanged, {} refused, {} stored and not decided yet, {} failed",
+        "{} {what}: {} done, {} unchanged, {} refused, {} stored and not decided yet, {} failed",
         answer["matched"],
         answer["applied"],
         answer["unchanged"],
@@ -89,7 +91,7 @@ fn tell_incomplete(answer: &Value, output: Output) {
 }
 
 /// Whether nothing is left to do: all that match were dealt with, and nobody was missed.
-fn is_all(answer: &Value) -> bool {
+pub(super) fn is_all(answer: &Value) -> bool {
     let none = |key: &str| answer[key].as_u64().unwrap_or(0) == 0;
     let nothing_left = answer["nextCursor"].is_null() && answer["incomplete"] != true;
     nothing_left && ["refused", "pending", "failed"].into_iter().all(none)

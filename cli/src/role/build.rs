@@ -7,7 +7,7 @@ use afu9_broker::topology::Report;
 use afu9_broker::{Broker, RequestError};
 use afu9_gateway::{Gateway, Scope, TokenConfig};
 use afu9_history::projector;
-use afu9_history::{Projector, Store};
+use afu9_history::{LetterProjector, Projector, Store};
 use afu9_orchestrator::Orchestrator;
 use afu9_schemas::{WorkerId, WorkerKind};
 use afu9_workers::github::Github;
@@ -193,10 +193,21 @@ fn host() -> String {
 async fn projector(settings: &Settings, database: &DatabaseSettings) -> anyhow::Result<Built> {
     let broker = connect(settings, "projector").await?;
     let store = store(database)?;
+    let letters = LetterProjector::new(store.clone(), broker.clone());
     let source = projector::StreamSource::new(broker);
     let projector = Projector::new(projector::Config::default(), store, source);
     Ok(Box::new(|shutdown| {
-        Box::pin(async { Ok(projector.run(shutdown).await?) })
+        Box::pin(async move {
+            // Where history ends, dead letters do too; what of them is under way is written again.
+            let stop = shutdown.child_token();
+            let both = async {
+                let ended = projector.run(shutdown).await;
+                stop.cancel();
+                ended
+            };
+            let (ended, ()) = tokio::join!(both, letters.run(stop.clone()));
+            Ok(ended?)
+        })
     }))
 }
 
@@ -206,6 +217,9 @@ async fn gateway(settings: Settings, dev: bool, output: Output) -> anyhow::Resul
     let listen = settings.gateway.listen;
     let mut config = afu9_gateway::Config::new(listen, env!("CARGO_PKG_VERSION"));
     config.allow_test_kind = settings.worker.allow_test_kind;
+    if let Some(alarm) = settings.gateway.dead_letter_alarm {
+        config.dead_letter_alarm = alarm;
+    }
     config.webhook_secrets = settings.gateway.webhook_secrets;
     config.tokens = settings
         .gateway

@@ -8,6 +8,7 @@ mod answers_lost;
 mod bench;
 mod chaos;
 mod command_line;
+mod dead_letters;
 mod killed_roles;
 mod nats_restart;
 mod postgres_away;

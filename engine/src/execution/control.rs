@@ -6,6 +6,7 @@ use afu9_schemas::message::{
 use afu9_schemas::view::{ExecutionStatus, PauseView};
 use afu9_schemas::{ExecutionId, Timestamp};
 
+use super::reopen::Wanted;
 use super::{Applied, Cx, Effect, Execution, Ignored, Outbox};
 
 impl Execution {
@@ -28,8 +29,17 @@ impl Execution {
     fn carry_out(&mut self, control: &Control, cx: &mut Cx<'_>) -> ControlOutcome {
         let terminal = self.status.is_terminal();
         match &control.action {
-            ControlAction::Retry { step, params } => {
-                self.reopen(step.as_deref(), params.as_ref(), control, cx)
+            ControlAction::Retry {
+                step,
+                params,
+                failed,
+            } => {
+                let wanted = Wanted {
+                    step: step.as_deref(),
+                    params: params.as_ref(),
+                    failed: failed.as_ref(),
+                };
+                self.reopen(wanted, control, cx)
             }
             ControlAction::Cancel if self.status == ExecutionStatus::Cancelled => {
                 ControlOutcome::Unchanged
@@ -66,6 +76,8 @@ impl Execution {
             | ControlAction::PauseSchedule(_)
             | ControlAction::ResumeSchedule(_)
             | ControlAction::Rerun { .. }
+            | ControlAction::Replay(_)
+            | ControlAction::Discard(_)
             | ControlAction::Apply { .. } => {
                 ControlOutcome::refused("control.misplaced", "this is not for an execution")
             }

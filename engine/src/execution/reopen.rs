@@ -4,15 +4,26 @@
 //! counting where they were, so that no attempt has the id of an earlier one; the policy's number of
 //! attempts begins anew.
 
-use afu9_schemas::Timestamp;
 use afu9_schemas::artifact::json_size;
 use afu9_schemas::message::{Control, ControlOutcome};
 use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
+use afu9_schemas::{JobId, Timestamp};
 use serde_json::Value;
 
 use super::step::{Body, StepState};
-use super::{Cx, Execution, MAX_PARAMS_BYTES};
+use super::{Cx, Execution, MAX_PARAMS_BYTES, Unit, weight};
 use crate::workflow::{Node, Workflow};
+
+/// What is to run again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// Only this step.
+    pub(super) step: Option<&'a str>,
+    /// Parameters in place of those it had.
+    pub(super) params: Option<&'a Value>,
+    /// Only if this is still the last attempt at what it was for.
+    pub(super) failed: Option<&'a JobId>,
+}
 
 impl Execution {
     /// Whether it may be run again by hand: a step failed, and nothing of it was undone, or may have
@@ -29,11 +40,21 @@ impl Execution {
 
     pub(super) fn reopen(
         &mut self,
-        name: Option<&str>,
-        params: Option<&Value>,
+        wanted: Wanted<'_>,
         control: &Control,
         cx: &mut Cx<'_>,
     ) -> ControlOutcome {
+        if let Some(job) = wanted.failed
+            && self.last_attempt(job) != Some(job.attempt)
+        {
+            return ControlOutcome::refused(
+                "retry.superseded",
+                format!(
+                    "attempt {} is not the last one at this step any more: it was tried again since",
+                    job.attempt
+                ),
+            );
+        }
         if self.status != ExecutionStatus::Failed {
             return ControlOutcome::refused(
                 "execution.not_failed",
@@ -49,13 +70,14 @@ impl Execution {
                 "no step failed, or steps that had completed were undone, or may have been; rerun it instead",
             );
         }
-        let failed = match self.steps_to_retry(name, cx) {
+        let failed = match self.steps_to_retry(wanted, cx) {
             Ok(failed) => failed,
             Err(refusal) => return refusal,
         };
-        if let Some(refusal) = self.refuse_params(&failed, params, cx) {
-            return refusal;
-        }
+        let given = match self.given_params(&failed, wanted, cx) {
+            Ok(given) => given,
+            Err(refusal) => return refusal,
+        };
         for step in 0..self.steps.len() {
             let step = u32::try_from(step).unwrap_or(u32::MAX);
             let state = &mut self.steps[step as usize];
@@ -64,7 +86,8 @@ impl Execution {
             let skipped = state.status == StepStatus::Skipped && state.broken;
             if main && again {
                 self.open += 1;
-                retry_step(state, params, cx.now);
+                let given = given.filter(|given| given.step == step);
+                retry_step(state, given, cx.now);
             } else if !main || skipped {
                 // What cleaned up does so again, should the execution fail again.
                 self.open += u32::from(main && skipped);
@@ -83,8 +106,27 @@ impl Execution {
         ControlOutcome::Applied
     }
 
+    /// Number of the last attempt at what `job` was for: a step, or an item of one that has not ended
+    /// well.
+    fn last_attempt(&self, job: &JobId) -> Option<u32> {
+        let run = self.steps.get(job.step as usize)?.run.as_ref()?;
+        let unit = match (&run.body, job.item) {
+            (Body::Each(items), Some(item)) => {
+                let again = items.again.iter().find(|(again, _)| *again == item);
+                items
+                    .active
+                    .get(&item)
+                    .map(|run| &run.unit)
+                    .or_else(|| items.failed.get(&item))
+                    .or(again.map(|(_, unit)| unit))
+            }
+            (_, item) => run.unit(item),
+        };
+        unit.map(Unit::attempt)
+    }
+
     /// The failed steps that are meant.
-    fn steps_to_retry(&self, name: Option<&str>, cx: &Cx<'_>) -> Result<Vec<u32>, ControlOutcome> {
+    fn steps_to_retry(&self, wanted: Wanted<'_>, cx: &Cx<'_>) -> Result<Vec<u32>, ControlOutcome> {
         let failed: Vec<u32> = cx
             .workflow
             .numbered()
@@ -95,7 +137,20 @@ impl Execution {
             })
             .map(|(index, _)| index)
             .collect();
-        let Some(name) = name else {
+        let not_failed = |name: &str| {
+            ControlOutcome::refused(
+                "retry.not_failed",
+                format!("`{name}` is no step whose failure ended the execution"),
+            )
+        };
+        // An attempt that failed runs again with everything else that did.
+        if let Some(job) = wanted.failed
+            && !failed.contains(&job.step)
+        {
+            let node = cx.workflow.nodes.get(job.step as usize);
+            return Err(not_failed(node.map_or("", |node| node.name.as_str())));
+        }
+        let Some(name) = wanted.step else {
             return Ok(failed);
         };
         match cx.workflow.step(name).filter(|step| failed.contains(step)) {
@@ -105,55 +160,60 @@ impl Execution {
                 "retry.several_failed",
                 "several steps failed; retry them together, without naming one",
             )),
-            None => Err(ControlOutcome::refused(
-                "retry.not_failed",
-                format!("`{name}` is no step that failed"),
-            )),
+            None => Err(not_failed(name)),
         }
     }
 
-    fn refuse_params(
+    /// The parameters that were given, if they fit what they are for.
+    fn given_params<'a>(
         &self,
         failed: &[u32],
-        params: Option<&Value>,
+        wanted: Wanted<'a>,
         cx: &Cx<'_>,
-    ) -> Option<ControlOutcome> {
-        let given = params?;
-        let bytes = json_size(given);
-        if bytes > MAX_PARAMS_BYTES {
-            return Some(ControlOutcome::refused(
-                "retry.params",
-                format!(
-                    "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed"
-                ),
-            ));
-        }
-        let one = match failed {
-            [step] => self.steps[*step as usize]
-                .run
-                .as_ref()
-                .is_some_and(|run| matches!(run.body, Body::One(_))),
-            _ => false,
+    ) -> Result<Option<Given<'a>>, ControlOutcome> {
+        let refused = |message: String| Err(ControlOutcome::refused("retry.params", message));
+        let Some(params) = wanted.params else {
+            return Ok(None);
         };
-        let object = params.is_some_and(Value::is_object);
-        if !one || !object {
-            return Some(ControlOutcome::refused(
-                "retry.params",
-                "parameters can be given for one failed step without items, as an object",
+        let bytes = json_size(params);
+        if bytes > MAX_PARAMS_BYTES {
+            return refused(format!(
+                "the parameters have {bytes} bytes, at most {MAX_PARAMS_BYTES} are allowed"
             ));
         }
-        let tool = failed
-            .first()
-            .and_then(|step| cx.workflow.nodes[*step as usize].tool());
-        let contract = tool.and_then(afu9_schemas::tool::contract)?;
-        let wrong = contract.check_params(given.as_object()?);
-        let (at, message) = wrong.into_iter().next()?;
-        let text = format!(
-            "`{}` does not take these parameters: {at}: {message}",
-            contract.name
-        );
-        Some(ControlOutcome::refused("retry.params", text))
+        let (step, item) = match (wanted.failed, failed) {
+            (Some(job), _) => (job.step, job.item),
+            (None, [step]) if self.items(*step).is_none() => (*step, None),
+            (None, _) => {
+                return refused(
+                    "parameters can be given for one failed step without items".to_owned(),
+                );
+            }
+        };
+        let Some(object) = params.as_object() else {
+            return refused("the parameters must be given as an object".to_owned());
+        };
+        let given = Given { step, item, params };
+        let tool = cx.workflow.nodes[step as usize].tool();
+        let Some(contract) = tool.and_then(afu9_schemas::tool::contract) else {
+            return Ok(Some(given));
+        };
+        match contract.check_params(object).into_iter().next() {
+            None => Ok(Some(given)),
+            Some((at, message)) => refused(format!(
+                "`{}` does not take these parameters: {at}: {message}",
+                contract.name
+            )),
+        }
     }
+}
+
+/// Parameters given by hand, and what for.
+#[derive(Debug, Clone, Copy)]
+struct Given<'a> {
+    step: u32,
+    item: Option<u32>,
+    params: &'a Value,
 }
 
 fn was_attempted(state: &StepState) -> bool {
@@ -161,7 +221,7 @@ fn was_attempted(state: &StepState) -> bool {
 }
 
 /// The step runs again with the attempts it has had.
-fn retry_step(state: &mut StepState, params: Option<&Value>, now: Timestamp) {
+fn retry_step(state: &mut StepState, given: Option<Given<'_>>, now: Timestamp) {
     state.status = StepStatus::Pending;
     state.broken = false;
     let Some(run) = &mut state.run else { return };
@@ -176,7 +236,7 @@ fn retry_step(state: &mut StepState, params: Option<&Value>, now: Timestamp) {
             unit.spent = unit.attempt();
             unit.decisions.clear();
             // Resolved anew otherwise: what the parameters are made of may have been what failed.
-            unit.params = params.cloned();
+            unit.params = given.map(|given| given.params.clone());
         }
         Body::Each(items) => {
             items.clear_active();
@@ -186,7 +246,10 @@ fn retry_step(state: &mut StepState, params: Option<&Value>, now: Timestamp) {
                 let mut unit = failed.remove(&item).unwrap_or_default();
                 unit.wait = None;
                 unit.spent = unit.attempt();
-                unit.params = None;
+                unit.params = given
+                    .filter(|given| given.item == Some(item))
+                    .map(|given| given.params.clone());
+                items.params_bytes += unit.params.as_ref().map_or(0, weight);
                 items.again.push((item, unit));
             }
         }

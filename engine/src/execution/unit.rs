@@ -297,6 +297,8 @@ impl Execution {
             attempts,
             error: error.clone(),
             at: cx.now,
+            job_id: None,
+            replay_of: None,
         };
         cx.out.effects.push(Effect::DeadLetter(Box::new(letter)));
         if let Some(unit) = self.unit_mut(step, item) {

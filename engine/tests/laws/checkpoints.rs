@@ -204,6 +204,7 @@ fn a_definition_that_is_gone_ends_its_executions_and_no_others() {
     let retry = ControlAction::Retry {
         step: None,
         params: None,
+        failed: None,
     };
     let control = inputs::control(1, retry);
     rig.send(gone, InputKind::Control(Box::new(control)));

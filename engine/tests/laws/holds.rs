@@ -41,6 +41,7 @@ fn retry() -> ControlAction {
     ControlAction::Retry {
         step: None,
         params: None,
+        failed: None,
     }
 }
 

@@ -86,6 +86,7 @@ fn retry_what_failed(run: &mut Run) {
             let retry = ControlAction::Retry {
                 step: None,
                 params: None,
+                failed: None,
             };
             run.wish(id, "operator", retry);
         }

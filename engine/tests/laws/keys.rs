@@ -29,6 +29,7 @@ fn retry() -> ControlAction {
     ControlAction::Retry {
         step: None,
         params: None,
+        failed: None,
     }
 }
 

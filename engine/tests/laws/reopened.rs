@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use afu9_schemas::ErrorClass;
-use afu9_schemas::message::{ControlAction, ControlOutcome, Outcome};
+use afu9_schemas::message::{ControlAction, ControlOutcome, Job, Outcome};
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use serde_json::json;
+use afu9_schemas::{ErrorClass, JobId};
+use serde_json::{Value, json};
 
 use crate::inputs::failure;
 use crate::rig::{Rig, value};
@@ -15,6 +15,7 @@ fn retry() -> ControlAction {
     ControlAction::Retry {
         step: None,
         params: None,
+        failed: None,
     }
 }
 
@@ -178,6 +179,7 @@ steps:
     let mended = ControlAction::Retry {
         step: Some("a".to_owned()),
         params: Some(value(7)),
+        failed: None,
     };
     assert_eq!(rig.control(id, mended), ControlOutcome::Applied);
     assert_eq!(rig.job().params, value(7));
@@ -245,6 +247,7 @@ steps:
         let wish = ControlAction::Retry {
             step: None,
             params: Some(params),
+            failed: None,
         };
         match rig.control(id, wish) {
             ControlOutcome::Refused { code, message } => {
@@ -257,7 +260,121 @@ steps:
     let wish = ControlAction::Retry {
         step: None,
         params: Some(json!({ "value": 2 })),
+        failed: None,
     };
     assert_eq!(rig.control(id, wish), ControlOutcome::Applied);
     assert_eq!(rig.job().params, json!({ "value": 2 }));
+}
+
+fn replay(job: &Job, params: Option<Value>) -> ControlAction {
+    ControlAction::Retry {
+        step: None,
+        params,
+        failed: Some(job.id),
+    }
+}
+
+fn refused_with(outcome: ControlOutcome, expected: &str) {
+    match outcome {
+        ControlOutcome::Refused { code, .. } => assert_eq!(code, expected),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A failed attempt is what somebody saw fail: as soon as it is not the last one, whoever wants it tried
+/// again has seen something else.
+#[test]
+fn a_failed_attempt_is_tried_again_once() {
+    let mut rig = Rig::new(&["
+name: one
+steps:
+  - { name: a, tool: test.echo, params: { value: 1 }, retry: { maxAttempts: 1 } }
+  - { name: b, tool: test.noop }
+"]);
+    let id = rig.start("one", json!({}));
+    let first = rig.job();
+    refused_with(
+        rig.control(id, replay(&first, None)),
+        "execution.not_failed",
+    );
+    rig.answer(&first, failure(ErrorClass::Permanent));
+    let mended = replay(&first, Some(value(2)));
+    assert_eq!(rig.control(id, mended.clone()), ControlOutcome::Applied);
+    refused_with(rig.control(id, mended.clone()), "retry.superseded");
+    rig.crash();
+    let second = rig.job();
+    assert_eq!((second.id.attempt, &second.params), (2, &value(2)));
+    rig.answer(&second, failure(ErrorClass::Permanent));
+    refused_with(rig.control(id, mended.clone()), "retry.superseded");
+    assert_eq!(
+        rig.control(id, replay(&second, None)),
+        ControlOutcome::Applied
+    );
+    assert_eq!(rig.job().params, value(1), "only that attempt was patched");
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    unique_job_ids(&rig);
+    let third = JobId {
+        attempt: 3,
+        ..second.id
+    };
+    let too_late = ControlAction::Retry {
+        step: None,
+        params: None,
+        failed: Some(third),
+    };
+    let ControlOutcome::Refused { .. } = rig.control(id, too_late) else {
+        panic!("nothing failed any more");
+    };
+}
+
+#[test]
+fn an_item_is_tried_again_with_parameters_of_its_own() {
+    let mut rig = Rig::new(&[LIST]);
+    let id = rig.start("list", json!({}));
+    let jobs = rig.jobs();
+    rig.answer(&jobs[0], failure(ErrorClass::Permanent));
+    rig.answer(&jobs[1], failure(ErrorClass::Permanent));
+    assert_eq!(rig.status(id), ExecutionStatus::Failed);
+    refused_with(
+        rig.control(id, replay(&jobs[1], Some(json!({ "valeu": 0 })))),
+        "retry.params",
+    );
+    let mended = replay(&jobs[1], Some(value(20)));
+    assert_eq!(rig.control(id, mended), ControlOutcome::Applied);
+    // The other one runs again with it.
+    refused_with(rig.control(id, replay(&jobs[0], None)), "retry.superseded");
+    rig.crash();
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    let output = rig.view(id).steps[0].output.clone();
+    let values = [value(1), value(20), value(3), value(4)];
+    assert_eq!(output, Some(json!(values)));
+    unique_job_ids(&rig);
+}
+
+/// Each branch has a dead letter of its own, and may be given parameters through it.
+#[test]
+fn one_of_several_failed_steps_is_given_parameters() {
+    let mut rig = Rig::new(&["
+name: branches
+steps:
+  - { name: a, tool: test.echo, needs: [], params: { value: 1 }, retry: { maxAttempts: 1 } }
+  - { name: b, tool: test.echo, needs: [], params: { value: 2 }, retry: { maxAttempts: 1 } }
+  - { name: c, tool: test.echo, needs: [], params: { value: 3 }, retry: { maxAttempts: 1 },
+      continueOnError: true }
+"]);
+    let id = rig.start("branches", json!({}));
+    let jobs = rig.jobs();
+    for job in &jobs {
+        rig.answer(job, failure(ErrorClass::Permanent));
+    }
+    // What is tolerated did not fail the execution, and does not run again.
+    refused_with(rig.control(id, replay(&jobs[2], None)), "retry.not_failed");
+    let mended = replay(&jobs[1], Some(value(20)));
+    assert_eq!(rig.control(id, mended), ControlOutcome::Applied);
+    let params: Vec<_> = rig.jobs().into_iter().map(|job| job.params).collect();
+    assert_eq!(params, [value(1), value(20)]);
+    rig.work();
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
 }

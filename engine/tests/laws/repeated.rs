@@ -82,6 +82,7 @@ fn what_was_rejected_this_time_keeps_nothing_behind_it() {
     let retry = ControlAction::Retry {
         step: None,
         params: None,
+        failed: None,
     };
     assert_eq!(rig.control(id, retry), ControlOutcome::Applied);
     assert_eq!(

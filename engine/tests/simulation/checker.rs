@@ -7,12 +7,12 @@
 mod contenders;
 mod effects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use afu9_engine::checkpoint::Segment;
 use afu9_engine::{Effect, PartitionState};
 use afu9_schemas::message::{
-    CancelNotice, ControlAction, ControlOutcome, HistoryKind, Input, ListFilter,
+    CancelNotice, ControlAction, ControlOutcome, HistoryKind, Input, Job, ListFilter,
 };
 use afu9_schemas::view::{Cause, ExecutionStatus};
 use afu9_schemas::{ExecutionId, Partition};
@@ -39,6 +39,8 @@ pub(crate) struct Published {
     pub(crate) notices: Vec<CancelNotice>,
     /// Executions that failed, as people see it.
     pub(crate) failed: Vec<ExecutionId>,
+    /// Jobs that became dead letters.
+    pub(crate) letters: Vec<Job>,
 }
 
 impl Published {
@@ -57,6 +59,9 @@ impl Published {
             ))),
             Some(_) => Ok(()),
             None => {
+                if let Effect::DeadLetter(letter) = &effect {
+                    self.letters.extend(letter.job.clone());
+                }
                 if let Effect::History(event) = &effect
                     && let HistoryKind::ExecutionEnded(ended) = &event.kind
                     && ended.status == ExecutionStatus::Failed
@@ -155,6 +160,7 @@ pub(crate) fn check(run: &mut Run) -> Result<(), Violation> {
     }
     same_effects(&run.world.published, &published)?;
     everything_accepted_has_ended(run, &references)?;
+    dead_letters_are_replayed_once(&references)?;
     effects::check(run, &references)?;
     count(run, &references);
     Ok(())
@@ -323,6 +329,24 @@ fn everything_accepted_has_ended(run: &Run, references: &[Reference]) -> Result<
     Ok(())
 }
 
+/// However often somebody replays a dead letter, and whoever else retries, it takes effect once.
+fn dead_letters_are_replayed_once(references: &[Reference]) -> Result<(), Violation> {
+    let mut replayed = HashSet::new();
+    for effect in references.iter().flat_map(|reference| &reference.effects) {
+        if let Effect::History(event) = effect
+            && let HistoryKind::Controlled(record) = &event.kind
+            && record.outcome == ControlOutcome::Applied
+            && let ControlAction::Retry {
+                failed: Some(job), ..
+            } = &record.control.action
+            && !replayed.insert(*job)
+        {
+            return Err(Violation::new(format!("{job} was replayed twice")));
+        }
+    }
+    Ok(())
+}
+
 fn count(run: &mut Run, references: &[Reference]) {
     let stats = &mut run.world.stats;
     for reference in references {
@@ -351,6 +375,14 @@ fn count(run: &mut Run, references: &[Reference]) {
                         && matches!(record.control.action, ControlAction::Retry { .. }) =>
                 {
                     stats.reopened += 1;
+                    let replay = matches!(
+                        record.control.action,
+                        ControlAction::Retry {
+                            failed: Some(_),
+                            ..
+                        }
+                    );
+                    stats.letters_replayed += u64::from(replay);
                 }
                 _ => {}
             }

@@ -113,6 +113,25 @@ impl People {
         });
     }
 
+    /// One of the last dead letters is replayed, also one that was replayed before, with other
+    /// parameters or the same.
+    fn replay(&mut self, world: &mut World) {
+        let letters = &world.published.letters;
+        let last = world.dice.roll(letters.len().min(3));
+        let job = letters[letters.len() - 1 - last].clone();
+        let mended = || match job.tool.name() {
+            "echo" => json!({ "value": "mended" }),
+            _ => job.params.clone(),
+        };
+        let params = world.dice.once_in(2).then(mended);
+        let replay = ControlAction::Retry {
+            step: None,
+            params,
+            failed: Some(job.id),
+        };
+        self.wish(world, job.id.execution, "operator", replay);
+    }
+
     fn wish(&mut self, world: &mut World, execution: ExecutionId, by: &str, action: ControlAction) {
         let control = Control {
             by: by.to_owned(),
@@ -157,11 +176,13 @@ impl People {
                 let paused = self.paused.pop().unwrap_or(any);
                 self.wish(world, paused, "operator", ControlAction::Resume);
             }
+            3 | 4 if !world.published.letters.is_empty() => self.replay(world),
             3..=6 => {
                 let failed = world.published.failed.last().copied().unwrap_or(any);
                 let retry = ControlAction::Retry {
                     step: None,
                     params: None,
+                    failed: None,
                 };
                 self.wish(world, failed, "operator", retry);
             }

@@ -47,6 +47,7 @@ pub(crate) struct Stats {
     pub(crate) cancelled: u64,
     pub(crate) compensated: u64,
     pub(crate) reopened: u64,
+    pub(crate) letters_replayed: u64,
     pub(crate) children: u64,
     pub(crate) queued: u64,
     pub(crate) waited: u64,
@@ -72,6 +73,7 @@ impl std::ops::AddAssign for Stats {
         self.cancelled += other.cancelled;
         self.compensated += other.compensated;
         self.reopened += other.reopened;
+        self.letters_replayed += other.letters_replayed;
         self.children += other.children;
         self.queued += other.queued;
         self.waited += other.waited;

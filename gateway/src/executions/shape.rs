@@ -101,11 +101,12 @@ fn ended(step: &StepView) -> Value {
         "retryCount": step.attempts.len().saturating_sub(1),
         "waitingUntil": instant(step.waiting_until),
         "child": step.child,
-        "attempts": step.attempts.iter().map(attempt).collect::<Vec<_>>(),
+        "attempts": step.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
     })
 }
 
-fn attempt(attempt: &AttemptRecord) -> Value {
+/// One attempt.
+pub(crate) fn attempt_json(attempt: &AttemptRecord) -> Value {
     json!({
         "attempt": attempt.attempt,
         "worker": attempt.worker,

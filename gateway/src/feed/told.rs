@@ -122,6 +122,9 @@ fn controlled(record: &ControlRecord, data: &mut Value) {
         ControlAction::Disable(name) | ControlAction::Enable(name) => {
             data["workflow"] = json!(name);
         }
+        ControlAction::Replay(letter) | ControlAction::Discard(letter) => {
+            data["deadLetter"] = json!(letter);
+        }
         ControlAction::PauseSchedule(one) | ControlAction::ResumeSchedule(one) => {
             data["workflow"] = json!(one.workflow);
             data["schedule"] = json!(one.schedule);

@@ -164,6 +164,7 @@ async fn wish(
         (Action::Retry, None, None) => Ok(ControlAction::Retry {
             step: None,
             params: None,
+            failed: None,
         }),
         (Action::Signal, Some(Signal { name, payload }), None) => {
             wish::text("signal.name", &name)?;

@@ -22,7 +22,7 @@ use crate::stored::{AuditCursor, AuditEntry, AuditFilter};
 const DEFAULT_LIMIT: u32 = 50;
 
 /// The actions there are, by their names.
-const ACTIONS: [&str; 16] = [
+const ACTIONS: [&str; 18] = [
     "cancel",
     "pause",
     "resume",
@@ -39,6 +39,8 @@ const ACTIONS: [&str; 16] = [
     "pause_schedule",
     "resume_schedule",
     "apply",
+    "replay",
+    "discard",
 ];
 
 /// What can come of them.

@@ -19,9 +19,11 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         .iter()
         .map(|kind| (kind.to_string(), app.fleet.live(kind, now).len()))
         .collect();
-    let counted = app.counted().await;
+    let (counted, letters) = tokio::join!(app.counted(), app.open_letters());
+    let letters = letters.ok().flatten();
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        app.metrics.text(&live, &counted),
+        app.metrics
+            .text(&live, &counted, letters.as_deref(), crate::app::now()),
     )
 }

@@ -28,8 +28,8 @@ const DOMAINS: [(&str, &str); 3] = [
 ];
 
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let (database, nats) = tokio::join!(database(&app), nats(&app));
-    let mut checks = vec![database, nats, environment(&app)];
+    let (database, nats, letters) = tokio::join!(database(&app), nats(&app), dead_letters(&app));
+    let mut checks = vec![database, nats, environment(&app), letters];
     for (kind, name) in DOMAINS {
         let kind = WorkerKind::new(kind).expect("the names above are valid");
         let configured = kind_profile(&kind).is_some() && app.broker.config().kinds.contains(&kind);
@@ -73,6 +73,32 @@ async fn nats(app: &App) -> Check {
         })
     };
     within("nats", asked).await
+}
+
+/// Never an error: the gateway works, and somebody has to.
+async fn dead_letters(app: &App) -> Check {
+    let check = |status, message| Check::new("dead_letters", false, status, message);
+    let counted = match timeout(CHECK_TIMEOUT, app.open_letters()).await {
+        Ok(Ok(Some(counted))) => counted,
+        Ok(Ok(None)) => return check(DependencyStatus::NotConfigured, None),
+        Ok(Err(_)) | Err(_) => {
+            let message = "the database does not count them";
+            return check(DependencyStatus::Warning, Some(message.to_owned()));
+        }
+    };
+    let alarm = app.config.dead_letter_alarm;
+    match counted.overdue(now(), alarm) {
+        None => check(DependencyStatus::Ok, None),
+        Some(age) => {
+            let message = format!(
+                "{} are open, the oldest for {} s, longer than {} s: replay or discard them",
+                counted.count(),
+                age.as_secs(),
+                alarm.as_secs()
+            );
+            check(DependencyStatus::Warning, Some(message))
+        }
+    }
 }
 
 async fn within(

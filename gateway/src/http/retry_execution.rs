@@ -43,6 +43,7 @@ pub(super) async fn retry(
     let action = ControlAction::Retry {
         step: request.step,
         params: request.params,
+        failed: None,
     };
     wish::carry_out(&app, &caller, &id, &headers, reason, &content, action).await
 }

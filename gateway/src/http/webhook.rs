@@ -118,6 +118,7 @@ async fn accept(
         headers: kept(headers),
         body: stored_body,
         received_at: now(),
+        replay_of: None,
         traceparent: traceparent::of(headers),
     };
     let stored = app.broker.publish_delivery(&delivery).await;

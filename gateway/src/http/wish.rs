@@ -97,7 +97,7 @@ pub(super) fn text(name: &str, text: &str) -> Result<(), Problem> {
 
 /// The engine knows live executions and failed ones that can be retried. Of others the past tells
 /// whether they ended, and how, or never were.
-async fn explain_refusal(
+pub(super) async fn explain_refusal(
     app: &App,
     execution: ExecutionId,
     action: &ControlAction,
@@ -164,6 +164,7 @@ fn next_action(code: &str) -> &'static str {
             "start it anew: POST /api/executions/{id}/rerun"
         }
         "retry.several_failed" => "leave `step` out",
+        "retry.superseded" => "GET /api/executions/{id} shows the attempts since",
         "retry.not_failed" => "GET /api/executions/{id} shows which steps failed",
         "retry.params" => "leave `params` out, or name the one step they are for",
         "retry.key_taken" => "try again when the execution that has the key has ended",

@@ -26,6 +26,10 @@ pub(crate) enum Kind {
     UnknownVersion,
     UnknownSchedule,
     IdempotencyConflict,
+    UnknownDeadLetter,
+    /// It has been replayed or discarded; the code says which.
+    DeadLetterSettled,
+    NotReplayable,
     UnknownExecution,
     ExecutionEnded,
     ExecutionUnreachable,
@@ -178,6 +182,24 @@ impl Kind {
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency.conflict",
                 "Idempotency key used for another request",
+                State,
+            ),
+            Self::UnknownDeadLetter => (
+                S::NOT_FOUND,
+                "dead_letter.unknown",
+                "Unknown dead letter",
+                State,
+            ),
+            Self::DeadLetterSettled => (
+                S::CONFLICT,
+                "dead_letter.replayed",
+                "Dead letter is settled",
+                State,
+            ),
+            Self::NotReplayable => (
+                S::CONFLICT,
+                "dead_letter.not_replayable",
+                "Dead letter cannot be replayed",
                 State,
             ),
             Self::UnknownExecution => (

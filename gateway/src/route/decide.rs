@@ -183,6 +183,7 @@ mod tests {
             headers: Vec::new(),
             body: InboxBody::Inline(Vec::new()),
             received_at: Timestamp::from_micros(0),
+            replay_of: None,
             traceparent: None,
         }
     }

@@ -187,6 +187,7 @@ mod tests {
             headers: vec![("x-github-hook-id".to_owned(), "7".to_owned())],
             body: InboxBody::Inline(Vec::new()),
             received_at: Timestamp::from_micros(0),
+            replay_of: None,
             traceparent: None,
         }
     }

@@ -282,6 +282,7 @@ async fn store_dead_letter(
     message: &InboxMessage,
     failure: Failure,
 ) -> Result<(), PublishError> {
+    let replay_of = message.delivery.as_ref().ok().and_then(|one| one.replay_of);
     let mut outgoing = dead_letter_message(&DeadLetter {
         reason: failure.reason,
         kind: None,
@@ -291,11 +292,15 @@ async fn store_dead_letter(
         attempts: Vec::new(),
         error: failure.error,
         at: now(),
+        job_id: None,
+        replay_of,
     })?;
     if let Ok(delivery) = &message.delivery {
         // Stored again after a crash in between, it is the same dead letter.
         let route = failure.route.unwrap_or_default();
-        outgoing.message_id = Some(format!("dlq.{}", key(delivery, &route)));
+        let replay = replay_of.map(|letter| format!(".replay.{letter}"));
+        let replay = replay.unwrap_or_default();
+        outgoing.message_id = Some(format!("dlq.{}{replay}", key(delivery, &route)));
     }
     app.broker.publish(outgoing).await?;
     app.metrics.dead_letters.add();

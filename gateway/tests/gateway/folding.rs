@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use afu9_broker::Broker;
+use afu9_broker::dead_letter::dead_letter_message;
 use afu9_broker::history::history_message;
 use afu9_broker::log::{LogReader, LogWriter, WriterTask};
 use afu9_broker::query::{Question, Questions};
@@ -165,6 +166,10 @@ impl Owner {
             match effect {
                 Effect::History(event) => events.push(*event),
                 Effect::Answer { to, outcome } => answers.push((to, outcome)),
+                Effect::DeadLetter(letter) => {
+                    let letter = dead_letter_message(&letter).expect("encodes");
+                    self.broker.publish(letter).await.expect("stored");
+                }
                 _ => {}
             }
         }

@@ -114,6 +114,7 @@ async fn taken(world: &World, id: &str) -> InboxMessage {
         headers: Vec::new(),
         body: InboxBody::Inline(payload("none")),
         received_at: Timestamp::from_micros(0),
+        replay_of: None,
         traceparent: None,
     };
     world

@@ -95,6 +95,8 @@ impl Source for StreamSource {
             attempts: Vec::new(),
             error: StepError::new(ErrorClass::Permanent, "history.unwritable", &dead.reason),
             at: Timestamp::from(chrono::Utc::now()),
+            job_id: None,
+            replay_of: None,
         };
         let failed =
             |error| RequestError::other("setting history aside", Box::new(error) as Box<_>);

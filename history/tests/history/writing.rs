@@ -99,7 +99,14 @@ fn steered() -> Vec<HistoryEvent> {
         undone,
         undoing,
         story.ended_as(19),
-        wish(9, ControlAction::Retry { step, params }),
+        wish(
+            9,
+            ControlAction::Retry {
+                step,
+                params,
+                failed: None,
+            },
+        ),
         wish(12, ControlAction::Pause),
         controlled(None, NOON, ControlAction::Release(HoldScope::All), held),
     ];

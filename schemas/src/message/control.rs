@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::artifact::json_size;
 use crate::definition::Decision;
-use crate::id::{ExecutionId, RequestId, ScheduleId, WorkerKind};
+use crate::id::{DeadLetterId, ExecutionId, JobId, RequestId, ScheduleId, WorkerKind};
 use crate::message::definition::WorkflowRef;
 use crate::time::Timestamp;
 
@@ -56,6 +56,10 @@ pub enum ControlAction {
         /// Parameters in place of those the step had.
         #[serde(default)]
         params: Option<Value>,
+        /// Only if this is still the last attempt at what it was for, and the parameters are for that
+        /// step or item: so the replay of a dead letter takes effect once, whoever else retries.
+        #[serde(default)]
+        failed: Option<JobId>,
     },
     /// Tell the execution something it may wait for.
     Signal {
@@ -100,6 +104,12 @@ pub enum ControlAction {
         /// The version it runs.
         version: u32,
     },
+    /// Have the delivery of a dead letter routed again, or start what a trigger could not start. No
+    /// input: the gateway puts it on record when that is done. (A dead letter of a step is replayed by a
+    /// retry.)
+    Replay(DeadLetterId),
+    /// Set a dead letter aside for good. No input: the gateway puts it on record when it is done.
+    Discard(DeadLetterId),
     /// Store a version of a workflow. No input: the gateway puts it on record when it has stored it.
     Apply {
         /// The version.
@@ -132,6 +142,8 @@ impl ControlAction {
             Self::PauseSchedule(_) => "pause_schedule",
             Self::ResumeSchedule(_) => "resume_schedule",
             Self::Rerun { .. } => "rerun",
+            Self::Replay(_) => "replay",
+            Self::Discard(_) => "discard",
             Self::Apply { .. } => "apply",
         }
     }
@@ -140,10 +152,20 @@ impl ControlAction {
     pub fn details(&self) -> Option<Value> {
         match self {
             Self::Cancel | Self::Pause | Self::Resume => None,
-            Self::Retry { step, params } => Some(json!({
-                "step": step,
-                "params": params.as_ref().map(bounded),
-            })),
+            Self::Retry {
+                step,
+                params,
+                failed,
+            } => {
+                let mut details = json!({
+                    "step": step,
+                    "params": params.as_ref().map(bounded),
+                });
+                if let Some(failed) = failed {
+                    details["failed"] = json!(failed.to_string());
+                }
+                Some(details)
+            }
             Self::Signal { name, payload } => Some(json!({
                 "name": name,
                 "payload": bounded(payload),
@@ -166,6 +188,7 @@ impl ControlAction {
                 "fromStep": from_step,
                 "version": version,
             })),
+            Self::Replay(letter) | Self::Discard(letter) => Some(json!({ "deadLetter": letter })),
             Self::Apply { to } => Some(json!({ "to": to })),
             Self::Hold(scope) | Self::Release(scope) => Some(json!({ "scope": scope })),
         }

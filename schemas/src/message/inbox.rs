@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::ArtifactRef;
-use crate::id::DeliveryId;
+use crate::id::{DeadLetterId, DeliveryId};
 use crate::time::Timestamp;
 
 /// One delivery, stored before it is acknowledged.
@@ -28,6 +28,9 @@ pub struct InboxDelivery {
     /// W3C trace context of the request.
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// The dead letter that somebody replays by having the delivery routed again.
+    #[serde(default)]
+    pub replay_of: Option<DeadLetterId>,
 }
 
 /// A body, or where it is.

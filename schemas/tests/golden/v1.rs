@@ -185,6 +185,8 @@ fn dead_letters_and_heartbeats() {
             attempts: vec![attempt()],
             error: error(),
             at: at(6),
+            job_id: None,
+            replay_of: None,
         },
     );
     still_read(
@@ -224,6 +226,7 @@ fn deliveries() {
         body,
         received_at: at(0),
         traceparent: None,
+        replay_of: None,
     };
     still_read(
         "inbox_delivery.v1.msgpack",

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::values::{
-    at, attempt, definition_record, error, execution, job, job_id, kind, other_execution, parent,
-    repository, request, summary, trigger, worker, workflow,
+    at, attempt, dead_letter, definition_record, error, execution, job, job_id, kind,
+    other_execution, parent, repository, request, summary, trigger, worker, workflow,
 };
 use super::{files, written};
 
@@ -143,6 +143,12 @@ fn actions() -> Vec<ControlAction> {
         ControlAction::Retry {
             step: Some("create_branch".to_owned()),
             params: Some(json!({"branch": "b"})),
+            failed: None,
+        },
+        ControlAction::Retry {
+            step: None,
+            params: Some(json!({"branch": "b"})),
+            failed: Some(job_id(Some(7))),
         },
         ControlAction::Signal {
             name: "build.done".to_owned(),
@@ -157,6 +163,8 @@ fn actions() -> Vec<ControlAction> {
             version: 3,
         },
         ControlAction::Apply { to: workflow() },
+        ControlAction::Replay(dead_letter()),
+        ControlAction::Discard(dead_letter()),
         ControlAction::Hold(HoldScope::All),
         ControlAction::Hold(HoldScope::Workflow("issue_to_pr".to_owned())),
         ControlAction::Release(HoldScope::Kind(kind())),
@@ -326,6 +334,8 @@ fn dead_letters_and_heartbeats() {
             attempts: vec![attempt()],
             error: error(),
             at: at(6),
+            job_id: Some(job_id(Some(7))),
+            replay_of: Some(dead_letter()),
         },
     );
     written(
@@ -365,6 +375,7 @@ fn deliveries() {
         body,
         received_at: at(0),
         traceparent: None,
+        replay_of: Some(dead_letter()),
     };
     written(
         "inbox_delivery.v2.msgpack",

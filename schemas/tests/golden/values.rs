@@ -6,8 +6,8 @@ use afu9_schemas::message::{
 };
 use afu9_schemas::view::{ExecutionStatus, ExecutionSummary};
 use afu9_schemas::{
-    DefinitionHash, ExecutionId, JobId, Lane, Partition, RequestId, Timestamp, WorkerId,
-    WorkerKind, WorkflowId,
+    DeadLetterId, DefinitionHash, ExecutionId, JobId, Lane, Partition, RequestId, Timestamp,
+    WorkerId, WorkerKind, WorkflowId,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -22,6 +22,10 @@ pub(crate) fn execution() -> ExecutionId {
 
 pub(crate) fn other_execution() -> ExecutionId {
     ExecutionId::from_uuid(uuid(3))
+}
+
+pub(crate) fn dead_letter() -> DeadLetterId {
+    DeadLetterId::from_uuid(uuid(5))
 }
 
 pub(crate) fn request() -> RequestId {

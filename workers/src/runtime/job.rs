@@ -294,6 +294,8 @@ async fn set_aside(shared: &Shared, delivery: &Delivery, error: &afu9_schemas::c
         error: StepError::new(ErrorClass::Permanent, "job.undecodable", error.to_string())
             .with_causes_of(error),
         at: now(),
+        job_id: delivery.message_id().and_then(|id| id.parse().ok()),
+        replay_of: None,
     };
     let stored = match afu9_broker::dead_letter::dead_letter_message(&letter) {
         Ok(message) => shared.broker.publish(message).await,

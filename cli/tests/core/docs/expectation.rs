@@ -211,6 +211,7 @@ impl Act {
         let retry = ControlAction::Retry {
             step: None,
             params: None,
+            failed: None,
         };
         let moved = newest.filter(|_| self.moved).cloned();
         [

@@ -76,6 +76,7 @@ pub(super) async fn deliver(world: &World, delivery: &Delivery) -> Result<Delive
         headers: vec![("x-delivery".to_owned(), "an example".to_owned())],
         body: InboxBody::Inline(body),
         received_at: Timestamp::from_micros(0),
+        replay_of: None,
         traceparent: None,
     };
     let stored = world.broker().publish_delivery(&stored).await;

@@ -148,10 +148,12 @@ impl Given {
             Self::Retry => ControlAction::Retry {
                 step: None,
                 params: None,
+                failed: None,
             },
             Self::RetryOfAStepThatDidNotFail => ControlAction::Retry {
                 step: Some("b".to_owned()),
                 params: None,
+                failed: None,
             },
             Self::Signal => signal(true),
             Self::SignalThatDoesNotFit => signal(false),
