@@ -56,6 +56,10 @@ counters! {
     dead_letters_lost,
     /// Inputs that could not be read.
     undecodable_inputs,
+    /// Inputs set aside, because they brought down whoever folded them. Each is a dead letter.
+    poisoned_inputs,
+    /// Owners of partitions that panicked: a bug each time. They were begun anew.
+    panics,
     /// Definitions read from the store: those that were not known here.
     definitions_read,
     /// Schedules this process runs now.

@@ -87,6 +87,16 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Adds what comes after it.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.messages.append(&mut later.messages);
+        self.cancels.append(&mut later.cancels);
+        self.inputs.append(&mut later.inputs);
+        self.resolve.append(&mut later.resolve);
+        self.followed.append(&mut later.followed);
+        self.answers.append(&mut later.answers);
+    }
+
     /// Adds messages for `jobs`, all of one queue.
     pub(crate) fn add_jobs(
         &mut self,

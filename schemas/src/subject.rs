@@ -82,6 +82,9 @@ pub const DEAD_LETTER_TRIGGER: &str = "afu9.dlq.trigger";
 /// Dead letters of webhook deliveries that could not be routed.
 pub const DEAD_LETTER_INBOX: &str = "afu9.dlq.inbox";
 
+/// Dead letters of inputs that bring down whoever folds them.
+pub const DEAD_LETTER_INPUT: &str = "afu9.dlq.input";
+
 /// Dead letters of history that the database will never take.
 pub const DEAD_LETTER_HISTORY: &str = "afu9.dlq.history";
 

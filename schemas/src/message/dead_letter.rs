@@ -13,14 +13,15 @@ use crate::time::Timestamp;
 pub struct DeadLetter {
     /// Why it is here.
     pub reason: DeadLetterReason,
-    /// The worker kind whose job it was; none for a webhook delivery, a trigger or a batch of
+    /// The worker kind whose job it was; none for an input, a webhook delivery, a trigger or a batch of
     /// history.
     #[serde(default)]
     pub kind: Option<WorkerKind>,
     /// The job, where it could be decoded.
     #[serde(default)]
     pub job: Option<Job>,
-    /// The message as it was, where it could not be decoded; what a trigger had to go by, as JSON, where
+    /// The message as it was, where it could not be decoded; a message with the input alone, where that was
+    /// poison; what a trigger had to go by, as JSON, where
     /// that could not start its workflow.
     #[serde(default, with = "serde_bytes")]
     pub raw: Option<Vec<u8>>,
@@ -51,6 +52,8 @@ pub enum DeadLetterReason {
     Unstarted,
     /// The database will never take a batch of history.
     Unwritable,
+    /// An input brought down every orchestrator that folded it.
+    Poison,
 }
 
 impl DeadLetterReason {
@@ -64,6 +67,7 @@ impl DeadLetterReason {
             Self::Unroutable => "unroutable",
             Self::Unstarted => "unstarted",
             Self::Unwritable => "unwritable",
+            Self::Poison => "poison",
         }
     }
 }
