@@ -120,7 +120,7 @@ pub struct PartitionState {
     last_at: Timestamp,
     /// Number of the input of the message at the floor that was folded last.
     folding: u32,
-    /// Called before each input is folded: it may bring down whoever does it.
+    /// Called before each input that changes something is folded: it may bring down whoever does it.
     #[cfg(feature = "testing")]
     fault: Option<fn(&Input)>,
     counters: Counters,
@@ -211,7 +211,7 @@ impl PartitionState {
     ) {
         self.folding = number;
         #[cfg(feature = "testing")]
-        if let Some(fault) = self.fault {
+        if let Some(fault) = self.fault.filter(|_| self.is_awaited(&input)) {
             fault(&input);
         }
         // The owner's clock decides that an instant has come; the log's may be behind it.

@@ -5,7 +5,7 @@
 
 pub mod chaos;
 pub mod load;
-mod nats;
+pub mod nats;
 mod proc;
 mod random;
 pub mod simulated_github;

@@ -12,7 +12,7 @@ pub struct Config {
     /// How far apart checkpoints are. Shorter means less to replay after a crash, longer means fewer
     /// writes: an execution that begins and ends between two checkpoints is never written at all.
     pub checkpoint_interval: Duration,
-    /// Called before each input is folded: it may panic, or end the process.
+    /// Called before each input that changes something is folded: it may panic, or end the process.
     #[cfg(feature = "testing")]
     pub fault: Option<fn(&afu9_schemas::message::Input)>,
 }

@@ -42,6 +42,8 @@ counters! {
     ticks,
     /// Jobs published, repetitions included.
     jobs,
+    /// Jobs that workers were lost with, again and again: those that crash them, and those beside them.
+    jobs_lost,
     /// Jobs published again because they may have been lost.
     jobs_repeated,
     /// Results that came late or twice.

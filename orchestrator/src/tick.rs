@@ -107,6 +107,10 @@ impl Plan {
         let mut group: Vec<Job> = Vec::new();
         let mut bytes = 0;
         for job in jobs {
+            if job.alone {
+                self.add_job_message(kind, vec![job])?;
+                continue;
+            }
             let size = json_size(&job.params);
             if !group.is_empty() && (group.len() == most || bytes + size > CLOSE_JOBS_AT_BYTES) {
                 self.add_job_message(kind, std::mem::take(&mut group))?;

@@ -55,6 +55,11 @@ pub fn work(kind: &WorkerKind, lane: Lane) -> String {
     format!("afu9.work.{kind}.{lane}")
 }
 
+/// Jobs of a worker kind that run alone, of whatever lane.
+pub fn work_alone(kind: &WorkerKind) -> String {
+    format!("afu9.work.{kind}.alone")
+}
+
 /// All jobs of a worker kind.
 pub fn work_all(kind: &WorkerKind) -> String {
     format!("afu9.work.{kind}.*")

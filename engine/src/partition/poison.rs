@@ -73,7 +73,8 @@ impl PartitionState {
         effects: &mut Vec<Effect>,
     ) {
         self.folding = number;
-        if remedy == Remedy::Ignore {
+        // What comes late or twice would change nothing anyway.
+        if remedy == Remedy::Ignore || !self.is_awaited(input) {
             return;
         }
         let (id, now) = (input.execution, self.last_at);
@@ -104,11 +105,6 @@ impl PartitionState {
         why: &str,
         out: &mut Outbox,
     ) {
-        let is_known = self.live.contains_key(&id) || self.retained.get(id).is_some();
-        if is_known || self.recent.has_ended(id) {
-            self.counters.duplicate_starts += 1;
-            return;
-        }
         self.counters.started += 1;
         let mut start = start.clone();
         if remedy == Remedy::End {
@@ -124,13 +120,8 @@ impl PartitionState {
 
     fn break_off(&mut self, id: ExecutionId, remedy: Remedy, why: &str, out: &mut Outbox) {
         let Some(mut live) = self.take(id) else {
-            self.counters.unknown += 1;
             return;
         };
-        if live.execution.status().is_terminal() {
-            self.replace(live);
-            return;
-        }
         let now = self.last_at;
         let mut cx = Cx {
             workflow: &live.workflow,
@@ -146,6 +137,22 @@ impl PartitionState {
             live.execution.cut_short(poisoned(why), &mut cx);
         }
         self.settle(live, now, out);
+    }
+
+    /// Whether the input is one that changes something.
+    pub(super) fn is_awaited(&self, input: &Input) -> bool {
+        let id = input.execution;
+        match &input.kind {
+            InputKind::Start(_) => {
+                let is_known = self.live.contains_key(&id) || self.retained.get(id).is_some();
+                !is_known && !self.recent.has_ended(id)
+            }
+            InputKind::Control(_) | InputKind::Cancel(_) => true,
+            _ => self
+                .live
+                .get(&id)
+                .is_some_and(|live| live.execution.awaits_input(&input.kind)),
+        }
     }
 
     /// Has `fault` called before each input is folded.
