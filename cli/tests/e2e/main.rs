@@ -8,6 +8,7 @@ mod answers_lost;
 mod chaos;
 mod command_line;
 mod killed_roles;
+mod killing_job;
 mod nats_restart;
 mod postgres_away;
 mod scaling;
