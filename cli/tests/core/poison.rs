@@ -12,7 +12,8 @@ use afu9_schemas::message::{
     DeadLetter, DeadLetterReason, ExecutionEnded, Input, InputEnvelope, InputKind, Outcome,
 };
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use afu9_schemas::{ExecutionId, Partition};
+use afu9_schemas::{ExecutionId, Partition, WorkerKind};
+use afu9_workers::tool::Toolbox;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -224,6 +225,40 @@ async fn of_a_message_only_the_poison_is_set_aside() -> Result<()> {
     }
     assert_eq!(orchestrator.stats().panics, TRIES);
     assert_eq!(letters(&world).await?.len(), 1);
+    worker.stop().await?;
+    orchestrator.stop().await?;
+    Ok(())
+}
+
+/// A tool that panics fails its attempt, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_panics_fails_its_attempt_only() -> Result<()> {
+    let world = World::start().await?;
+    let orchestrator = world.orchestrator();
+    let toolbox = Toolbox::new(WorkerKind::new("test")?)
+        .with("noop", |_call, _params: Value| async {
+            tokio::task::yield_now().await;
+            if true {
+                panic!("told to");
+            }
+            Ok(json!({}))
+        })
+        .with("echo", |_call, params: Value| async move { Ok(params) });
+    let worker = world.worker_with(toolbox);
+    let retry = "retry: { maxAttempts: 2, initialDelayMs: 100 }";
+    let source = format!("name: bad\nsteps: [{{ name: a, tool: test.noop, {retry} }}]\n");
+    let bad = world.apply(&source).await?;
+    let source = "name: good\nsteps: [{ name: a, tool: test.echo, params: { value: 1 } }]\n";
+    let good = world.apply(source).await?;
+    let bad = world.start_many(&bad, json!({}), 3).await?;
+    let good = world.start_many(&good, json!({}), 20).await?;
+    for end in world.wait_for_ends(&good).await?.values() {
+        assert_eq!(end.status, ExecutionStatus::Completed);
+    }
+    for (id, end) in world.wait_for_ends(&bad).await? {
+        assert_eq!(end.error.expect("an error").code, "tool.panicked");
+        assert_eq!(world.step(id, "a").attempts.len(), 2);
+    }
     worker.stop().await?;
     orchestrator.stop().await?;
     Ok(())
