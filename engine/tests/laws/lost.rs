@@ -34,11 +34,13 @@ fn lost() -> Outcome {
 }
 
 fn letters(rig: &Rig) -> Vec<&DeadLetter> {
-    let letter = |effect| match effect {
-        &Effect::DeadLetter(ref letter) => Some(&**letter),
-        _ => None,
-    };
-    rig.effects.iter().filter_map(letter).collect()
+    let effects = rig.effects.iter();
+    effects
+        .filter_map(|effect| match effect {
+            Effect::DeadLetter(letter) => Some(&**letter),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
