@@ -163,6 +163,7 @@ impl Owner {
         prove_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let woken_in = self.state.next_wake().map(|at| at.since(now()));
+            let most = tick_messages(self.care.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
                 outcome = maybe(&mut self.writing) => {
@@ -170,7 +171,7 @@ impl Owner {
                     self.checkpoint_written(outcome)?;
                 }
                 Some(()) = self.outbox.next() => {}
-                batch = self.reader.next_batch(tick_messages(self.care.as_ref())), if !self.outbox.is_full() => match batch {
+                batch = self.reader.next_batch(most), if !self.outbox.is_full() => match batch {
                     Ok(batch) => {
                         if !self.tick(batch, &stop).await? {
                             return Ok(());

@@ -23,7 +23,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Its policy would have it tried ten times.
 const KILLING: &str = r#"{ "name": "killing", "steps": [
-  { "name": "crash", "tool": "test.crash", "retry": { "maxAttempts": 10, "on": ["worker_lost"], "initialDelayMs": 100 } }
+  { "name": "crash", "tool": "test.crash",
+    "retry": { "maxAttempts": 10, "on": ["worker_lost"], "initialDelayMs": 100 } }
 ], "onFailure": [ { "name": "tell", "tool": "test.noop" } ] }"#;
 
 /// One attempt only: it is not an attempt that a worker is lost with.
