@@ -51,6 +51,7 @@ fn jobs(count: usize) -> JobEnvelope {
         deadline: Some(at(30_000)),
         workflow: "issue_to_pr".to_owned(),
         traceparent: Some(TRACE.to_owned()),
+        alone: false,
     };
     JobEnvelope {
         jobs: (0..count).map(job).collect(),

@@ -48,6 +48,7 @@ pub fn named_dead_letter_message(
     let subject = match (&letter.kind, letter.reason) {
         (Some(kind), _) => subject::dead_letter(kind),
         (None, DeadLetterReason::Unwritable) => subject::DEAD_LETTER_HISTORY.to_owned(),
+        (None, DeadLetterReason::Poison) => subject::DEAD_LETTER_INPUT.to_owned(),
         (None, DeadLetterReason::Unstarted) => subject::DEAD_LETTER_TRIGGER.to_owned(),
         (None, _) => subject::DEAD_LETTER_INBOX.to_owned(),
     };

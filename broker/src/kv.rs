@@ -9,7 +9,7 @@ mod schedule;
 
 use async_nats::jetstream::kv;
 
-pub use checkpoint::{CheckpointHead, CheckpointStore, SegmentRef, WorkSeen};
+pub use checkpoint::{CheckpointHead, CheckpointStore, Mark, Place, Poison, SegmentRef, WorkSeen};
 pub use definition::{Applied, DefinitionStore};
 pub use idempotency::{Claim, IdempotencyStore};
 pub use owner::{Change, Lease, LeaseStore, LeaseWatch, Member};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use afu9_schemas::{Lane, PartitionCount, WorkerKind, subject};
+use afu9_schemas::{PartitionCount, WorkerKind, subject};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{
     Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType,
@@ -14,7 +14,7 @@ use async_nats::jetstream::{ErrorCode, kv, object_store};
 use crate::config::{Config, Durability};
 use crate::connection::Broker;
 use crate::error::RequestError;
-use crate::work::consumer_name;
+use crate::work::Part;
 
 pub(crate) const LOG: &str = "AFU9_LOG";
 pub(crate) const HISTORY: &str = "AFU9_HISTORY";
@@ -354,8 +354,8 @@ fn streams(config: &Config) -> Vec<StreamConfig> {
                 "jobs whose deliveries are exhausted",
                 // By the names of the consumers: a wildcard stands for a whole token, so the streams'
                 // common prefix cannot be asked for.
-                Lane::ALL
-                    .map(|lane| format!("{MAX_DELIVERIES}.*.{}", consumer_name(lane)))
+                Part::ALL
+                    .map(|part| format!("{MAX_DELIVERIES}.*.{}", part.consumer_name()))
                     .into(),
                 ADVISORY_BYTES,
             )

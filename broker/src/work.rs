@@ -20,16 +20,52 @@ pub use consumer::{Delivery, WorkConsumer};
 /// show one three times as often.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
 
-/// A job that was delivered this often without an answer kills workers, or none can read it. This is
-/// a guard against crashes; attempts are counted by the engine.
-pub const MAX_DELIVER: i64 = 5;
+/// A job that was delivered this often without an answer kills workers, or was beside one that does, or
+/// none can read it. This is a guard against crashes; attempts are counted by the engine.
+pub const MAX_DELIVER: i64 = 3;
+
+/// A job that runs alone, and was delivered this often without an answer, kills workers.
+pub const MAX_DELIVER_ALONE: i64 = 2;
 
 /// Jobs in the hands of workers at once, per lane: far above any fleet, so that it never limits one.
 const MAX_ACK_PENDING: i64 = 200_000;
 
-/// Name of the durable consumer of a lane.
-pub(crate) fn consumer_name(lane: Lane) -> String {
-    format!("workers_{lane}")
+/// What of a work queue a consumer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Lane(Lane),
+    /// Jobs that run alone.
+    Alone,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [
+        Self::Lane(Lane::Interactive),
+        Self::Lane(Lane::Bulk),
+        Self::Alone,
+    ];
+
+    /// Name of its durable consumer.
+    pub(crate) fn consumer_name(self) -> String {
+        match self {
+            Self::Lane(lane) => format!("workers_{lane}"),
+            Self::Alone => "workers_alone".to_owned(),
+        }
+    }
+
+    fn subject(self, kind: &WorkerKind) -> String {
+        match self {
+            Self::Lane(lane) => subject::work(kind, lane),
+            Self::Alone => subject::work_alone(kind),
+        }
+    }
+
+    const fn max_deliver(self) -> i64 {
+        match self {
+            Self::Lane(_) => MAX_DELIVER,
+            Self::Alone => MAX_DELIVER_ALONE,
+        }
+    }
 }
 
 /// What identifies the content of a work queue: if it is lower than before, jobs were lost.
@@ -50,8 +86,8 @@ impl Broker {
     /// # Errors
     /// When the server refuses or does not answer.
     pub async fn ensure_work_consumers(&self, kind: &WorkerKind) -> Result<(), RequestError> {
-        for lane in Lane::ALL {
-            self.work_consumer_of(kind, lane).await?;
+        for part in Part::ALL {
+            self.work_consumer_of(kind, part).await?;
         }
         Ok(())
     }
@@ -59,17 +95,17 @@ impl Broker {
     async fn work_consumer_of(
         &self,
         kind: &WorkerKind,
-        lane: Lane,
+        part: Part,
     ) -> Result<async_nats::jetstream::consumer::Consumer<pull::Config>, RequestError> {
+        let name = part.consumer_name();
         let failed = |error: async_nats::Error| {
-            RequestError::new(format!("opening the work queue {kind} ({lane})"), error)
+            RequestError::new(format!("opening the work queue {kind} ({name})"), error)
         };
         let stream = self
             .jetstream
             .get_stream_no_info(work_stream(kind))
             .await
             .map_err(|error| failed(error.into()))?;
-        let name = consumer_name(lane);
         stream
             .get_or_create_consumer(
                 &name,
@@ -77,9 +113,9 @@ impl Broker {
                     durable_name: Some(name.clone()),
                     ack_policy: AckPolicy::Explicit,
                     ack_wait: ACK_WAIT,
-                    max_deliver: MAX_DELIVER,
+                    max_deliver: part.max_deliver(),
                     max_ack_pending: MAX_ACK_PENDING,
-                    filter_subject: subject::work(kind, lane),
+                    filter_subject: part.subject(kind),
                     ..pull::Config::default()
                 },
             )
@@ -98,7 +134,22 @@ impl Broker {
     ) -> Result<WorkConsumer, RequestError> {
         Ok(WorkConsumer::new(
             self.clone(),
-            self.work_consumer_of(kind, lane).await?,
+            self.work_consumer_of(kind, Part::Lane(lane)).await?,
+        ))
+    }
+
+    /// Opens the jobs of a work queue that run alone for pulling. Pull one at a time: each delivery counts
+    /// against the job.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn lone_work_consumer(
+        &self,
+        kind: &WorkerKind,
+    ) -> Result<WorkConsumer, RequestError> {
+        Ok(WorkConsumer::new(
+            self.clone(),
+            self.work_consumer_of(kind, Part::Alone).await?,
         ))
     }
 
@@ -189,7 +240,8 @@ impl Broker {
     }
 }
 
-/// One message with `jobs`, all of the same kind and lane; `None` if there are none.
+/// One message with `jobs`, all of the same kind and lane; `None` if there are none. A job that runs
+/// alone has a message of its own.
 ///
 /// A single job's message carries the job's id, by which the server drops a second copy. Several
 /// jobs share a message only where they have no effect outside.
@@ -200,7 +252,12 @@ pub fn job_message(jobs: Vec<Job>) -> Result<Option<Outgoing>, PublishError> {
     let Some(first) = jobs.first() else {
         return Ok(None);
     };
-    let subject = subject::work(first.tool.kind(), first.lane);
+    let part = if first.alone {
+        Part::Alone
+    } else {
+        Part::Lane(first.lane)
+    };
+    let subject = part.subject(first.tool.kind());
     let message_id = (jobs.len() == 1).then(|| first.id.to_string());
     let payload: Bytes =
         codec::encode(&JobEnvelope { jobs }).map_err(|source| PublishError::Encode {

@@ -290,7 +290,7 @@ pub(crate) enum DeadLetters {
 #[derive(Debug, Args)]
 pub(crate) struct LetterFilter {
     /// Only with this reason: undecodable, permanent, attempts_exhausted, deliveries_exhausted,
-    /// unroutable, unstarted or unwritable.
+    /// unroutable, unstarted, unwritable or poison.
     #[arg(long)]
     pub(crate) reason: Option<String>,
     /// Only of this worker kind.

@@ -295,6 +295,18 @@ impl Execution {
         }
     }
 
+    /// Whether what came is what it waits for; a late or second one is not.
+    pub(crate) fn awaits_input(&self, input: &InputKind) -> bool {
+        !self.status.is_terminal()
+            && match input {
+                InputKind::JobResult(result) => self.awaits(result),
+                InputKind::ChildResolved(found) => self.awaits_resolution(found),
+                InputKind::ChildEnded(ended) => self.awaits_child(ended),
+                InputKind::Wake { .. } => true,
+                InputKind::Start(_) | InputKind::Control(_) | InputKind::Cancel(_) => false,
+            }
+    }
+
     fn record(&mut self, kind: HistoryKind, cx: &mut Cx<'_>) {
         self.events += 1;
         cx.out.effects.push(Effect::History(Box::new(HistoryEvent {

@@ -20,5 +20,5 @@ pub mod submit;
 pub mod workflow;
 
 pub use execution::{Effect, Ended, Execution, ResolveChild};
-pub use partition::{Definitions, PartitionState};
+pub use partition::{Definitions, POISON, PartitionState, Remedy};
 pub use workflow::Workflow;

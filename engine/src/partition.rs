@@ -11,6 +11,7 @@ mod hold;
 mod keys;
 mod list;
 mod persist;
+mod poison;
 mod prove;
 mod recent;
 mod retained;
@@ -37,6 +38,7 @@ use recent::Recent;
 use retained::Retained;
 
 pub use list::Listed;
+pub use poison::{POISON, Remedy};
 pub use prove::Proof;
 
 /// Definitions by hash. The shell loads them before it folds.
@@ -116,6 +118,11 @@ pub struct PartitionState {
     proved: VecDeque<ExecutionId>,
     floor: u64,
     last_at: Timestamp,
+    /// Number of the input of the message at the floor that was folded last.
+    folding: u32,
+    /// Called before each input that changes something is folded: it may bring down whoever does it.
+    #[cfg(feature = "testing")]
+    fault: Option<fn(&Input)>,
     counters: Counters,
 }
 
@@ -145,6 +152,9 @@ impl PartitionState {
             proved: VecDeque::new(),
             floor: 0,
             last_at: Timestamp::default(),
+            folding: 0,
+            #[cfg(feature = "testing")]
+            fault: None,
             counters: Counters::default(),
         }
     }
@@ -165,27 +175,52 @@ impl PartitionState {
         definitions: &Definitions,
         effects: &mut Vec<Effect>,
     ) {
-        if sequence <= self.floor {
+        if !self.open(sequence, now) {
             return;
         }
-        self.floor = sequence;
-        self.last_at = now;
         let mut out = Outbox {
             effects: std::mem::take(effects),
             ..Outbox::default()
         };
         // Nothing, unless the state was loaded by a build that knows larger queues.
         self.flow(now, &mut out);
-        for input in envelope.inputs {
-            // The owner's clock decides that an instant has come; the log's may be behind it.
-            let now = match input.kind {
-                InputKind::Wake { due } => now.max(due),
-                _ => now,
-            };
-            self.fold_input(input, now, definitions, &mut out);
-            self.flow(now, &mut out);
+        for (number, input) in (0..).zip(envelope.inputs) {
+            self.fold_next(number, input, definitions, &mut out);
         }
         *effects = out.effects;
+    }
+
+    /// Moves the floor to a message. Returns false if it was folded before.
+    fn open(&mut self, sequence: u64, now: Timestamp) -> bool {
+        if sequence <= self.floor {
+            return false;
+        }
+        self.floor = sequence;
+        self.last_at = now;
+        self.folding = 0;
+        true
+    }
+
+    /// Folds one input of the message at the floor.
+    fn fold_next(
+        &mut self,
+        number: u32,
+        input: Input,
+        definitions: &Definitions,
+        out: &mut Outbox,
+    ) {
+        self.folding = number;
+        #[cfg(feature = "testing")]
+        if let Some(fault) = self.fault.filter(|_| self.is_awaited(&input)) {
+            fault(&input);
+        }
+        // The owner's clock decides that an instant has come; the log's may be behind it.
+        let now = match input.kind {
+            InputKind::Wake { due } => self.last_at.max(due),
+            _ => self.last_at,
+        };
+        self.fold_input(input, now, definitions, out);
+        self.flow(now, out);
     }
 
     fn fold_input(

@@ -6,7 +6,7 @@
 pub mod bench;
 pub mod chaos;
 pub mod load;
-mod nats;
+pub mod nats;
 mod proc;
 mod random;
 pub mod simulated_github;

@@ -25,7 +25,7 @@ fn inbox() -> String {
 
 /// Servers that are asked in turn.
 #[derive(Debug, Clone)]
-pub(crate) struct Nats {
+pub struct Nats {
     /// `127.0.0.1:port`, of each.
     addresses: Vec<String>,
 }
@@ -40,7 +40,8 @@ pub(crate) struct StreamState {
 }
 
 impl Nats {
-    pub(crate) fn new(ports: impl IntoIterator<Item = u16>) -> Self {
+    /// The servers on these ports of this machine.
+    pub fn new(ports: impl IntoIterator<Item = u16>) -> Self {
         let address = |port| format!("127.0.0.1:{port}");
         Self {
             addresses: ports.into_iter().map(address).collect(),
@@ -102,7 +103,10 @@ impl Nats {
     }
 
     /// The content of the message at `seq`; `None` where there is none.
-    pub(crate) async fn message(&self, stream: &str, seq: u64) -> Result<Option<Vec<u8>>> {
+    ///
+    /// # Errors
+    /// When no server answers, or with something else than a message.
+    pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<Vec<u8>>> {
         let call = format!("STREAM.MSG.GET.{stream}");
         let answer = self
             .request(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afu9_broker::kv::{CheckpointHead, CheckpointStore, SegmentRef, Swap, WorkSeen};
+use afu9_broker::kv::{CheckpointHead, CheckpointStore, Mark, Poison, SegmentRef, Swap, WorkSeen};
 use afu9_broker::{Broker, RequestError};
 use afu9_engine::checkpoint::Segment;
 use afu9_schemas::{InstanceId, Partition, codec};
@@ -129,30 +129,61 @@ impl Checkpointer {
         if let Some(content) = content {
             segments.push(self.store.put_segment(id, content).await?);
         }
-        let head = CheckpointHead {
+        let mut head = CheckpointHead {
             owner: self.owner,
             epoch: self.epoch,
             floor,
             segments,
             server: self.broker.server_id(),
             work,
-        };
-        let revision = match self.store.put_head(&head, self.revision).await {
-            Ok(Swap::Stored(revision)) => revision,
-            // Lost to another owner, or to ourselves: an unanswered write that arrived after all.
-            Ok(Swap::Lost) | Err(_) => match self.read_back(&head).await? {
-                ReadBack::Ours(revision) => revision,
-                ReadBack::Unchanged => {
-                    return Err(RequestError::other(
-                        "writing a checkpoint's head",
-                        "the server did not take it",
-                    ));
-                }
-                ReadBack::Other => return Ok(Outcome::Fenced),
+            claims: if floor > self.head.floor {
+                0
+            } else {
+                self.head.claims
             },
+            mark: self.head.mark,
+            poison: self.head.poison.clone(),
+        };
+        head.prune();
+        let Some(revision) = self.replace(&head).await? else {
+            return Ok(Outcome::Fenced);
         };
         self.clean_up(&head, floor).await;
         Ok(Outcome::Stored { head, revision })
+    }
+
+    /// Replaces the head alone, while no checkpoint is being written. Returns false if another owner
+    /// has written since.
+    pub(crate) async fn note(
+        &mut self,
+        mark: Option<Mark>,
+        poison: Vec<Poison>,
+    ) -> Result<bool, RequestError> {
+        let mut head = self.head.clone();
+        head.mark = mark;
+        head.poison = poison;
+        let Some(revision) = self.replace(&head).await? else {
+            return Ok(false);
+        };
+        self.head = head;
+        self.revision = revision;
+        Ok(true)
+    }
+
+    /// Writes `head` over the last one. Returns its revision; none if another owner was quicker.
+    async fn replace(&self, head: &CheckpointHead) -> Result<Option<u64>, RequestError> {
+        match self.store.put_head(head, self.revision).await {
+            Ok(Swap::Stored(revision)) => Ok(Some(revision)),
+            // Lost to another owner, or to ourselves: an unanswered write that arrived after all.
+            Ok(Swap::Lost) | Err(_) => match self.read_back(head).await? {
+                ReadBack::Ours(revision) => Ok(Some(revision)),
+                ReadBack::Unchanged => Err(RequestError::other(
+                    "writing a checkpoint's head",
+                    "the server did not take it",
+                )),
+                ReadBack::Other => Ok(None),
+            },
+        }
     }
 
     /// Finds out what became of a head that may or may not have been written.

@@ -12,6 +12,9 @@ pub struct Config {
     /// How far apart checkpoints are. Shorter means less to replay after a crash, longer means fewer
     /// writes: an execution that begins and ends between two checkpoints is never written at all.
     pub checkpoint_interval: Duration,
+    /// Called before each input that changes something is folded: it may panic, or end the process.
+    #[cfg(feature = "testing")]
+    pub fault: Option<fn(&afu9_schemas::message::Input)>,
 }
 
 impl Default for Config {
@@ -19,6 +22,8 @@ impl Default for Config {
         Self {
             instance: InstanceId::new(),
             checkpoint_interval: Duration::from_millis(500),
+            #[cfg(feature = "testing")]
+            fault: None,
         }
     }
 }
@@ -41,6 +46,13 @@ pub(crate) const MAX_TICK_MESSAGES: usize = 64;
 
 /// Most executions woken at once; the rest is woken with the next turn.
 pub(crate) const MAX_WAKES: usize = 1024;
+
+/// An input that was begun this often, and not survived, is set aside.
+pub(crate) const MAX_TRIES: u32 = 3;
+
+/// An owner folds with care when the checkpoint was claimed this often without getting any further: an
+/// owner before it ended before its first checkpoint, and may have been brought down.
+pub(crate) const CAREFUL_AFTER: u32 = 2;
 
 const _: () = assert!(STOP_AFTER.as_millis() < LEASE_EXPIRES.as_millis());
 const _: () = assert!(RENEW_EVERY.as_millis() * 3 < STOP_AFTER.as_millis());

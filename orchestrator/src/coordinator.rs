@@ -2,6 +2,7 @@
 //! owners.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use afu9_broker::kv::{Change, Lease, LeaseStore, Member, Swap};
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::{InstanceId, Partition};
+use futures::FutureExt as _;
 use futures::future::join_all;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -22,9 +24,9 @@ use crate::dead_letters;
 use crate::definitions::DefinitionCache;
 use crate::followers::Followers;
 use crate::lease::{Facts, Holder, Plan};
-use crate::owner::{Owner, OwnerError, Shared};
+use crate::owner::{Owner, OwnerError, Shared, message_of};
 use crate::schedule::{self, Scheduler};
-use crate::stats::Stats;
+use crate::stats::{Stats, add};
 
 /// How long an owner has to write its last checkpoint. After that its lease is given up all the
 /// same: the next owner replays what the checkpoint lacks.
@@ -420,7 +422,14 @@ impl Coordinator {
                         };
                         Box::pin(owner.run(stopped.clone())).await
                     };
-                    Ended::Owner(partition, run.await)
+                    // A panic is a bug of ours. What the owner had in memory goes with it; those of other
+                    // partitions go on, and this one is loaded again.
+                    let ended = AssertUnwindSafe(run).catch_unwind().await;
+                    let ended = ended.unwrap_or_else(|panic| {
+                        let message = message_of(panic.as_ref());
+                        Err(OwnerError::Panicked { partition, message })
+                    });
+                    Ended::Owner(partition, ended)
                 });
                 self.leases.insert(
                     partition,
@@ -465,6 +474,9 @@ impl Coordinator {
         match result {
             Ok(()) => tracing::info!(%partition, "partition given up"),
             Err(error) => {
+                if matches!(error, OwnerError::Panicked { .. }) {
+                    add(&self.shared.stats.panics, 1);
+                }
                 let error = afu9_broker::error::chain(&error);
                 tracing::error!(%partition, error, "partition lost");
                 self.paused.insert(partition, Instant::now() + PAUSE);

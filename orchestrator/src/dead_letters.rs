@@ -1,5 +1,6 @@
-//! Jobs that workers took again and again without ever answering: set aside, and their executions
-//! told, so that none waits for a message that nobody will deliver.
+//! Jobs that workers took again and again without ever answering: their executions are told, so that none
+//! waits for a message that nobody will deliver. The engine has them run once more, alone, and sets aside
+//! those that are not survived then either.
 
 use std::time::Duration;
 
@@ -44,32 +45,14 @@ pub(crate) async fn run(broker: Broker, writer: LogWriter, stats: &Stats, stop: 
     }
 }
 
-/// Sets the jobs of one message aside and tells their executions. Doing it twice is harmless.
+/// Tells the executions of the jobs of one message. Doing it twice is harmless.
 async fn settle(
     broker: &Broker,
     writer: &LogWriter,
     exhausted: &Exhausted,
     stats: &Stats,
 ) -> Result<(), RequestError> {
-    let error = StepError::new(
-        ErrorClass::WorkerLost,
-        "worker.lost",
-        format!(
-            "workers took the job {} times and none answered: they crashed or were lost",
-            exhausted.deliveries
-        ),
-    );
-    let letter = |job, raw, reason| DeadLetter {
-        reason,
-        kind: exhausted.kind(),
-        job,
-        raw,
-        attempts: Vec::new(),
-        error: error.clone(),
-        at: now(),
-        job_id: None,
-        replay_of: None,
-    };
+    let deliveries = exhausted.deliveries;
     let Some(jobs) = &exhausted.jobs else {
         if let Some(raw) = &exhausted.raw {
             if exhausted.is_from_the_future() {
@@ -78,30 +61,46 @@ async fn settle(
                     "it was written by a newer version and is left for a newer process",
                 ));
             }
-            let letter = letter(None, Some(raw.to_vec()), DeadLetterReason::Undecodable);
+            let letter = DeadLetter {
+                reason: DeadLetterReason::Undecodable,
+                kind: exhausted.kind(),
+                job: None,
+                raw: Some(raw.to_vec()),
+                attempts: Vec::new(),
+                error: lost(format!(
+                    "workers took a job {deliveries} times and none could read it"
+                )),
+                at: now(),
+                job_id: None,
+                replay_of: None,
+            };
             set_aside(broker, &letter, stats).await?;
         }
         return Ok(());
     };
     for job in &jobs.jobs {
-        // The execution first: it must not wait for room among the dead letters.
+        let error = lost(if job.alone {
+            format!(
+                "workers took the job {deliveries} times, alone, and none answered: it crashes them"
+            )
+        } else {
+            format!(
+                "workers took the job {deliveries} times and none answered: they crashed or were lost"
+            )
+        });
         writer
-            .submit_to(job.partition, vec![failed(job.id, error.clone())])
+            .submit_to(job.partition, vec![failed(job.id, error)])
             .await
-            .map_err(|error| RequestError::other("telling an execution of its dead job", error))?;
-        let letter = letter(
-            Some(job.clone()),
-            None,
-            DeadLetterReason::DeliveriesExhausted,
-        );
-        set_aside(broker, &letter, stats).await?;
+            .map_err(|error| RequestError::other("telling an execution of its lost job", error))?;
+        add(&stats.jobs_lost, 1);
     }
-    tracing::warn!(
-        jobs = jobs.jobs.len(),
-        deliveries = exhausted.deliveries,
-        "dead jobs set aside"
-    );
+    let jobs = jobs.jobs.len();
+    tracing::warn!(jobs, deliveries, "workers were lost with jobs");
     Ok(())
+}
+
+fn lost(message: String) -> StepError {
+    StepError::new(ErrorClass::WorkerLost, "worker.lost", message)
 }
 
 async fn set_aside(

@@ -1,5 +1,6 @@
 //! The owner of one partition: the loop that folds its inputs.
 
+mod careful;
 mod checkpoint;
 mod jobs;
 mod prove;
@@ -15,7 +16,9 @@ use std::time::{Duration, SystemTime};
 use afu9_broker::log::{LogMessage, LogReader, LogWriter};
 use afu9_broker::query::{Question, Questions};
 use afu9_broker::{Broker, PublishError, RequestError};
+use afu9_engine::partition::Counters;
 use afu9_engine::{Definitions, Effect, PartitionState};
+use afu9_schemas::codec::DecodeError;
 use afu9_schemas::error::StepError;
 use afu9_schemas::message::{
     ControlAction, Input, InputKind, JobResult, OrchestratorStatus, Outcome as JobOutcome, Query,
@@ -33,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::checkpointer::{Checkpointer, Outcome};
-use crate::config::{Config, MAX_TICK_MESSAGES, MAX_WAKES, STOP_AFTER};
+use crate::config::{Config, MAX_WAKES, STOP_AFTER};
 use crate::definitions::{DefinitionCache, MAX_IDLE};
 use crate::followers::Followers;
 use crate::outbox::Outbox;
@@ -41,7 +44,10 @@ use crate::records::Records;
 use crate::schedule::HOME;
 use crate::stats::{Stats, add};
 use crate::tick::Plan;
+use careful::{Careful, caught, tick_messages};
 use publish::Unsent;
+
+pub(crate) use careful::message_of;
 
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
@@ -88,6 +94,12 @@ pub(crate) enum OwnerError {
         partition: Partition,
         #[source]
         source: PublishError,
+    },
+    /// A panic: a bug. What the owner had in memory is not to be trusted, and is dropped with it.
+    #[error("the owner of partition {partition} panicked: {message}")]
+    Panicked {
+        partition: Partition,
+        message: String,
     },
 }
 
@@ -142,6 +154,8 @@ pub(crate) struct Owner {
     connections: watch::Receiver<u64>,
     /// When the lease was last renewed.
     lease: watch::Receiver<Instant>,
+    /// An owner before this one may have been brought down by an input.
+    care: Option<Careful>,
 }
 
 impl Owner {
@@ -155,6 +169,7 @@ impl Owner {
         prove_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let woken_in = self.state.next_wake().map(|at| at.since(now()));
+            let most = tick_messages(self.care.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
                 outcome = maybe(&mut self.writing) => {
@@ -164,7 +179,7 @@ impl Owner {
                 Some(()) = self.outbox.next() => {}
                 () = self.records.next() => {}
                 () = self.unsent.due() => self.publish_unsent().await,
-                batch = self.reader.next_batch(MAX_TICK_MESSAGES), if !self.is_behind() => match batch {
+                batch = self.reader.next_batch(most), if !self.is_behind() => match batch {
                     Ok(batch) => {
                         if !self.tick(batch, &stop).await? {
                             return Ok(());
@@ -216,15 +231,25 @@ impl Owner {
         batch: Vec<LogMessage>,
         stop: &CancellationToken,
     ) -> Result<bool, OwnerError> {
-        self.load_definitions(&batch).await;
-        self.check_lease()?;
-        let effects = self.fold(batch)?;
+        let planned = if self.is_careful(&batch) {
+            Box::pin(self.plan_carefully(batch, stop)).await?
+        } else {
+            self.load_definitions(&batch).await;
+            self.check_lease()?;
+            let planned = caught(|| self.fold(batch));
+            match planned {
+                Ok(plan) => Some(plan?),
+                Err(message) => return Err(Box::pin(self.panicked(message)).await),
+            }
+        };
+        let Some(mut plan) = planned else {
+            return Ok(false);
+        };
         self.tell_holds();
         let encode = |source| OwnerError::Encode {
             partition: self.partition,
             source,
         };
-        let mut plan = Plan::new(effects).map_err(encode)?;
         for notice in &plan.cancels {
             if let Err(error) = self.shared.broker.publish_cancel(*notice).await {
                 tracing::debug!(execution = %notice.execution, %error, "cancel notice not sent");
@@ -323,7 +348,7 @@ impl Owner {
     }
 
     /// The deciding part of a tick: nothing is awaited here.
-    fn fold(&mut self, batch: Vec<LogMessage>) -> Result<Vec<Effect>, OwnerError> {
+    fn fold(&mut self, batch: Vec<LogMessage>) -> Result<Plan, OwnerError> {
         let before = self.state.counters();
         let mut effects = Vec::new();
         let mut inputs = 0;
@@ -340,21 +365,38 @@ impl Owner {
                         &mut effects,
                     );
                 }
-                Err(error) if error.is_from_the_future() => {
-                    return Err(OwnerError::FromTheFuture {
-                        partition: self.partition,
-                        sequence: message.sequence,
-                    });
-                }
-                Err(error) => {
-                    // Nothing can be known of its inputs: it is shown, counted and passed over.
-                    let error = afu9_broker::error::chain(&error);
-                    let (partition, sequence) = (self.partition, message.sequence);
-                    tracing::error!(%partition, sequence, error, "unreadable input passed over");
-                    add(&self.shared.stats.undecodable_inputs, 1);
-                }
+                Err(error) => self.pass_over(message.sequence, &error)?,
             }
         }
+        self.count(inputs, before);
+        self.plan(effects)
+    }
+
+    /// Nothing can be known of the inputs of an unreadable message: it is shown, counted and passed over.
+    fn pass_over(&self, sequence: u64, error: &DecodeError) -> Result<(), OwnerError> {
+        let partition = self.partition;
+        if error.is_from_the_future() {
+            return Err(OwnerError::FromTheFuture {
+                partition,
+                sequence,
+            });
+        }
+        let error = afu9_broker::error::chain(error);
+        tracing::error!(%partition, sequence, error, "unreadable input passed over");
+        add(&self.shared.stats.undecodable_inputs, 1);
+        Ok(())
+    }
+
+    /// What `effects` are to the world.
+    fn plan(&self, effects: Vec<Effect>) -> Result<Plan, OwnerError> {
+        Plan::new(effects).map_err(|source| OwnerError::Encode {
+            partition: self.partition,
+            source,
+        })
+    }
+
+    /// Counts what a tick has done since `before`.
+    fn count(&self, inputs: usize, before: Counters) {
         let after = self.state.counters();
         let stats = &self.shared.stats;
         add(&stats.ticks, 1);
@@ -369,7 +411,6 @@ impl Owner {
             &stats.duplicate_starts,
             after.duplicate_starts - before.duplicate_starts,
         );
-        Ok(effects)
     }
 
     /// Publishes a wake for every execution whose instant has come.

@@ -42,6 +42,8 @@ counters! {
     ticks,
     /// Jobs published, repetitions included.
     jobs,
+    /// Jobs that workers were lost with, again and again: those that crash them, and those beside them.
+    jobs_lost,
     /// Jobs published again because they may have been lost.
     jobs_repeated,
     /// Results that came late or twice.
@@ -56,6 +58,10 @@ counters! {
     dead_letters_lost,
     /// Inputs that could not be read.
     undecodable_inputs,
+    /// Inputs set aside, because they brought down whoever folded them. Each is a dead letter.
+    poisoned_inputs,
+    /// Owners of partitions that panicked: a bug each time. They were begun anew.
+    panics,
     /// Definitions read from the store: those that were not known here.
     definitions_read,
     /// Schedules this process runs now.

@@ -71,6 +71,18 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Adds what comes after it.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.jobs.append(&mut later.jobs);
+        self.history.append(&mut later.history);
+        self.letters.append(&mut later.letters);
+        self.cancels.append(&mut later.cancels);
+        self.inputs.append(&mut later.inputs);
+        self.resolve.append(&mut later.resolve);
+        self.followed.append(&mut later.followed);
+        self.answers.append(&mut later.answers);
+    }
+
     /// Adds messages for `jobs`, all of one queue.
     pub(crate) fn add_jobs(
         &mut self,
@@ -81,6 +93,10 @@ impl Plan {
         let mut group: Vec<Job> = Vec::new();
         let mut bytes = 0;
         for job in jobs {
+            if job.alone {
+                self.add_job_message(kind, vec![job])?;
+                continue;
+            }
             let size = json_size(&job.params);
             if !group.is_empty() && (group.len() == most || bytes + size > CLOSE_JOBS_AT_BYTES) {
                 self.add_job_message(kind, std::mem::take(&mut group))?;

@@ -55,6 +55,11 @@ pub fn work(kind: &WorkerKind, lane: Lane) -> String {
     format!("afu9.work.{kind}.{lane}")
 }
 
+/// Jobs of a worker kind that run alone, of whatever lane.
+pub fn work_alone(kind: &WorkerKind) -> String {
+    format!("afu9.work.{kind}.alone")
+}
+
 /// All jobs of a worker kind.
 pub fn work_all(kind: &WorkerKind) -> String {
     format!("afu9.work.{kind}.*")
@@ -81,6 +86,9 @@ pub const DEAD_LETTER_TRIGGER: &str = "afu9.dlq.trigger";
 
 /// Dead letters of webhook deliveries that could not be routed.
 pub const DEAD_LETTER_INBOX: &str = "afu9.dlq.inbox";
+
+/// Dead letters of inputs that bring down whoever folds them.
+pub const DEAD_LETTER_INPUT: &str = "afu9.dlq.input";
 
 /// Dead letters of history that the database will never take.
 pub const DEAD_LETTER_HISTORY: &str = "afu9.dlq.history";

@@ -2,8 +2,11 @@
 //! under a timeout, with signs of life → publish the result → acknowledge`.
 //!
 //! A job is acknowledged only after its result is stored, so that a worker may die at any instant.
+//! A job that workers were lost with runs alone, so that it is told from those that were only beside it.
 //! Shutdown has two stages: stop pulling and wait for what runs; then cancel it and hand it back.
 
+mod alone;
+mod gate;
 mod heartbeat;
 mod in_flight;
 mod job;
@@ -24,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::tool::Toolbox;
+pub use gate::Gate;
 use in_flight::InFlight;
 
 /// How long what runs may go on after the worker was told to stop.
@@ -46,6 +50,8 @@ pub struct Config {
     pub slots: Option<usize>,
     /// How long what runs may go on after shutdown began.
     pub drain: Duration,
+    /// The same for all workers of a process, so that a job that crashes them can run alone.
+    pub gate: Gate,
 }
 
 /// Checks what the tools depend on; called before heartbeats.
@@ -90,6 +96,12 @@ struct Shared {
     tool_timeout: Duration,
     /// Told when running tools must stop and their jobs be handed back.
     abandon: CancellationToken,
+}
+
+impl Shared {
+    fn gate(&self) -> &Gate {
+        &self.config.gate
+    }
 }
 
 /// Pause before a work queue that is not there is looked for again: at first, and at most, so that work
@@ -191,6 +203,7 @@ impl Worker {
             let messages = (slots / profile.jobs_per_message).max(1);
             lanes.spawn(lane::run(shared.clone(), lane, messages, shutdown.clone()));
         }
+        lanes.spawn(alone::run(shared.clone(), shutdown.clone()));
         while let Some(ended) = lanes.join_next().await {
             resume_panic(ended);
         }

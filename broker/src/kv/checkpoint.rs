@@ -38,6 +38,53 @@ pub struct CheckpointHead {
     /// Work queues as the owner last saw them.
     #[serde(default)]
     pub work: Vec<WorkSeen>,
+    /// How often it was claimed since its floor last moved. More than once means that an owner ended
+    /// before it got anywhere.
+    #[serde(default)]
+    pub claims: u32,
+    /// What its owner is about to fold, while it folds with care.
+    #[serde(default)]
+    pub mark: Option<Mark>,
+    /// Inputs above the floor that are set aside, because they bring down whoever folds them. Every
+    /// replay finds the same ones here.
+    #[serde(default)]
+    pub poison: Vec<Poison>,
+}
+
+impl CheckpointHead {
+    /// Forgets marks of inputs that its floor has passed.
+    pub fn prune(&mut self) {
+        let floor = self.floor;
+        self.mark = self.mark.filter(|mark| mark.place.sequence > floor);
+        self.poison.retain(|poison| poison.place.sequence > floor);
+    }
+}
+
+/// A place in the log: a message, or one input of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Position of the message.
+    pub sequence: u64,
+    /// Number of the input in it; the message as a whole if absent.
+    pub input: Option<u32>,
+}
+
+/// What an owner is about to fold: if it is found by the next one, the owner did not survive it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Where.
+    pub place: Place,
+    /// How often that was begun, this time included.
+    pub tries: u32,
+}
+
+/// An input that is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poison {
+    /// Where.
+    pub place: Place,
+    /// How often it was set aside: each time with less that could go wrong.
+    pub times: u32,
 }
 
 /// A work queue as an owner last saw it: if it is behind that now, it has lost jobs.
@@ -132,11 +179,15 @@ impl CheckpointStore {
                     segments: Vec::new(),
                     server: String::new(),
                     work: Vec::new(),
+                    claims: 0,
+                    mark: None,
+                    poison: Vec::new(),
                 },
                 0,
             ));
             head.owner = owner;
             head.epoch = epoch;
+            head.claims = head.claims.saturating_add(1);
             if let Swap::Stored(revision) = self.put_head(&head, revision).await? {
                 return Ok((head, revision));
             }

@@ -211,6 +211,19 @@ impl Broker {
         Ok(stream.cached_info().state.messages)
     }
 
+    /// Position of the last message of the log, of whatever partition.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn log_end(&self) -> Result<u64, RequestError> {
+        let stream = self
+            .jetstream
+            .get_stream(LOG)
+            .await
+            .map_err(|error| RequestError::new("looking up the input log", error))?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
     /// How many bytes the log holds, and how many it may.
     ///
     /// # Errors

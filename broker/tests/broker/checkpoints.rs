@@ -1,7 +1,7 @@
 //! Checkpoints: complete or not there, and a stale owner changes nothing.
 
 use afu9_broker::Broker;
-use afu9_broker::kv::{CheckpointHead, SegmentRef, Swap, WorkSeen};
+use afu9_broker::kv::{CheckpointHead, Mark, Place, Poison, SegmentRef, Swap, WorkSeen};
 use afu9_schemas::{InstanceId, Partition};
 use anyhow::Result;
 use bytes::Bytes;
@@ -21,7 +21,18 @@ fn head(epoch: u64, segments: Vec<SegmentRef>) -> CheckpointHead {
             kind: kind(),
             sequence: 3,
         }],
+        claims: 0,
+        mark: Some(mark(8, Some(2))),
+        poison: vec![Poison {
+            place: mark(9, None).place,
+            times: 1,
+        }],
     }
+}
+
+fn mark(sequence: u64, input: Option<u32>) -> Mark {
+    let place = Place { sequence, input };
+    Mark { place, tries: 1 }
 }
 
 fn content(bytes: usize) -> Bytes {
@@ -157,6 +168,7 @@ async fn a_claim_keeps_the_checkpoint_and_ends_its_former_owner() -> Result<()> 
     let expected = CheckpointHead {
         owner: second,
         epoch: 2,
+        claims: 1,
         ..written.clone()
     };
     assert_eq!(claimed, expected);
@@ -165,6 +177,10 @@ async fn a_claim_keeps_the_checkpoint_and_ends_its_former_owner() -> Result<()> 
         "another content"
     );
     assert_eq!(store.put_head(&written, mine).await?, Swap::Lost);
+    let mut passed = claimed.clone();
+    passed.floor = 8;
+    passed.prune();
+    assert_eq!((passed.mark, &passed.poison), (None, &claimed.poison));
     assert!(matches!(
         store.put_head(&claimed, theirs).await?,
         Swap::Stored(_)

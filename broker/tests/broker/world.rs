@@ -227,6 +227,7 @@ pub(crate) fn job(execution: &str, lane: Lane) -> Job {
         deadline: None,
         workflow: "test".to_owned(),
         traceparent: None,
+        alone: false,
     }
 }
 

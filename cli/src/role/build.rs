@@ -45,8 +45,9 @@ pub(crate) async fn build(
         built.push(("orchestrator", orchestrator(&settings).await?));
     }
     if wants(Role::Worker) {
+        let gate = runtime::Gate::default();
         for kind in worker_kinds(&settings, kinds.as_deref(), dev)? {
-            built.push(("worker", worker(&settings, kind).await?));
+            built.push(("worker", worker(&settings, kind, gate.clone()).await?));
         }
     }
     if wants(Role::Projector) {
@@ -121,7 +122,11 @@ fn worker_kinds(
     Ok(kinds)
 }
 
-async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> {
+async fn worker(
+    settings: &Settings,
+    kind: WorkerKind,
+    gate: runtime::Gate,
+) -> anyhow::Result<Built> {
     let mut broker = Broker::connect(settings.broker(&format!("afu9-worker-{kind}"))).await?;
     let ready = broker.ensure_topology().await;
     let host = host();
@@ -138,6 +143,7 @@ async fn worker(settings: &Settings, kind: WorkerKind) -> anyhow::Result<Built> 
         host,
         slots: settings.worker.slots,
         drain: settings.worker.drain.unwrap_or(runtime::DEFAULT_DRAIN),
+        gate,
     };
     let make: Box<dyn FnOnce(Broker) -> Worker + Send> = match kind.as_str() {
         "github" => {

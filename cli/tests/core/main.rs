@@ -9,6 +9,7 @@ mod desk;
 mod docs;
 mod items;
 mod keys;
+mod poison;
 mod queues;
 mod schedules;
 mod wishes;

@@ -162,6 +162,10 @@ impl World {
         })
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.nats.url
+    }
+
     pub(crate) fn broker(&self) -> &Broker {
         &self.broker
     }
@@ -174,6 +178,10 @@ impl World {
     }
 
     pub(crate) fn orchestrator(&self) -> Role {
+        self.orchestrator_with(afu9_orchestrator::Config::default())
+    }
+
+    pub(crate) fn orchestrator_with(&self, role: afu9_orchestrator::Config) -> Role {
         let stop = CancellationToken::new();
         let (url, shape) = (self.nats.url.clone(), self.shape.clone());
         let stopped = stop.clone();
@@ -181,7 +189,7 @@ impl World {
         let task = self.tracker.spawn(async move {
             let mut broker = Broker::connect(config(&url, &shape)).await?;
             broker.ensure_topology().await?;
-            let orchestrator = Orchestrator::new(broker, afu9_orchestrator::Config::default());
+            let orchestrator = Orchestrator::new(broker, role);
             sender.send(orchestrator.stats())?;
             orchestrator.run(stopped).await?;
             Ok(())
@@ -206,6 +214,7 @@ impl World {
                 host: "here".to_owned(),
                 slots: None,
                 drain: Duration::from_secs(5),
+                gate: runtime::Gate::default(),
             };
             let worker = runtime::Worker::new(broker, toolbox, config);
             worker.run(stopped).await?;
@@ -347,7 +356,7 @@ impl Drop for World {
     }
 }
 
-fn config(url: &str, shape: &Shape) -> Config {
+pub(crate) fn config(url: &str, shape: &Shape) -> Config {
     Config {
         url: url.to_owned(),
         auth: Auth::None,

@@ -175,6 +175,16 @@ impl Factory {
         self.role(name)?.restart()
     }
 
+    /// Starts a role again if it has ended by itself. Returns whether it had.
+    pub(crate) fn revive(&mut self, name: &str) -> Result<bool> {
+        let role = self.role(name)?;
+        let has_ended = role.process.exited()?.is_some();
+        if has_ended {
+            role.restart()?;
+        }
+        Ok(has_ended)
+    }
+
     /// SIGTERM; returns when it has ended.
     pub(crate) fn end(&mut self, name: &str) -> Result<ExitStatus> {
         let role = self.role(name)?;

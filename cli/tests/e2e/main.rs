@@ -10,6 +10,7 @@ mod chaos;
 mod command_line;
 mod dead_letters;
 mod killed_roles;
+mod killing_job;
 mod nats_restart;
 mod postgres_away;
 mod scaling;

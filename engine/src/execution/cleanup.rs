@@ -76,7 +76,7 @@ impl Execution {
     }
 
     /// What the units of a step wait for is not waited for any more.
-    fn abandon(&self, step: u32, cx: &mut Cx<'_>) {
+    pub(super) fn abandon(&self, step: u32, cx: &mut Cx<'_>) {
         let Some(run) = &self.steps[step as usize].run else {
             return;
         };

@@ -5,8 +5,8 @@ use std::time::Duration;
 use afu9_schemas::artifact::MAX_INLINE_BYTES;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
-    ChildEnded, Control, ControlAction, ControlOutcome, ExecutionEnded, ExecutionStarted,
-    HistoryKind, Input, InputKind, Start, StatusChanged,
+    CancelNotice, ChildEnded, Control, ControlAction, ControlOutcome, ExecutionEnded,
+    ExecutionStarted, HistoryKind, Input, InputKind, Start, StatusChanged, WorkflowRef,
 };
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
 use afu9_schemas::{ExecutionId, Partition, RequestId, Timestamp};
@@ -67,6 +67,19 @@ impl Execution {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Self {
+        let error = definition_missing(&start.workflow);
+        Self::refused(id, start, error, partition, now, out)
+    }
+
+    /// An execution that fails before anything of its definition is looked at.
+    pub(crate) fn refused(
+        id: ExecutionId,
+        start: Start,
+        error: StepError,
+        partition: Partition,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Self {
         let input = start.input.clone();
         let mut execution = Self::new(id, start, now);
         execution.input = input;
@@ -78,22 +91,13 @@ impl Execution {
             out,
         };
         execution.record_start(&mut cx);
-        execution.fail_without_definition(&mut cx);
+        execution.end(ExecutionStatus::Failed, Some(error), &mut cx);
         execution
     }
 
     /// Ends an execution whose definition is not there any more.
     pub(crate) fn fail_without_definition(&mut self, cx: &mut Cx<'_>) {
-        let workflow = &self.workflow;
-        let error = StepError::new(
-            ErrorClass::Permanent,
-            "definition.missing",
-            format!(
-                "version {} of workflow `{}` ({}) is not stored, or this build cannot read it; \
-                 apply it again",
-                workflow.version, workflow.name, workflow.hash
-            ),
-        );
+        let error = definition_missing(&self.workflow);
         self.steps = Vec::new();
         self.end(ExecutionStatus::Failed, Some(error), cx);
     }
@@ -320,6 +324,28 @@ impl Execution {
         self.stop(ExecutionStatus::Failed, error, cx);
     }
 
+    /// Ends at once: nothing is undone, and nothing of what it holds is looked at any more.
+    pub(crate) fn cut_short(&mut self, error: StepError, cx: &mut Cx<'_>) {
+        if self.units().next().is_some() {
+            cx.out.effects.push(Effect::CancelJobs(CancelNotice {
+                execution: self.id,
+                before: None,
+            }));
+        }
+        for (step, state) in (0..).zip(&self.steps) {
+            if !state.status.is_terminal() {
+                self.abandon(step, cx);
+            }
+        }
+        self.steps = Vec::new();
+        self.end(ExecutionStatus::Failed, Some(error), cx);
+    }
+
+    /// Whether how it ends is decided.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// The execution has ended in every respect.
     pub(super) fn end(
         &mut self,
@@ -421,4 +447,16 @@ impl Execution {
         }
         self.go_on(cx);
     }
+}
+
+fn definition_missing(workflow: &WorkflowRef) -> StepError {
+    StepError::new(
+        ErrorClass::Permanent,
+        "definition.missing",
+        format!(
+            "version {} of workflow `{}` ({}) is not stored, or this build cannot read it; \
+             apply it again",
+            workflow.version, workflow.name, workflow.hash
+        ),
+    )
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use afu9_schemas::message::history::AttemptRecord;
 use afu9_schemas::message::{JobResult, Outcome};
 use afu9_schemas::view::{DecisionView, StepStatus};
-use afu9_schemas::{ExecutionId, StepError, Timestamp};
+use afu9_schemas::{ErrorClass, ExecutionId, StepError, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -95,7 +95,8 @@ pub struct Unit {
     /// Every attempt.
     #[serde(default)]
     pub attempts: Vec<AttemptRecord>,
-    /// Attempts that do not count against the policy: those before it was retried by hand.
+    /// Attempts that do not count against the policy: those before it was retried by hand, and one that
+    /// workers were lost with.
     #[serde(default)]
     pub spent: u32,
     /// Its last attempt was set aside as a dead letter.
@@ -193,6 +194,17 @@ impl Unit {
     /// Number of the attempt in progress, or of the last one; 0 before the first.
     pub fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |attempt| attempt.attempt)
+    }
+
+    /// How many of its attempts workers were lost with.
+    pub(super) fn lost(&self) -> usize {
+        let errors = self
+            .attempts
+            .iter()
+            .filter_map(|tried| tried.error.as_ref());
+        errors
+            .filter(|error| error.class == ErrorClass::WorkerLost)
+            .count()
     }
 
     pub(super) fn awaits_job(&self, attempt: u32) -> bool {

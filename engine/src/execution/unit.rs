@@ -15,6 +15,9 @@ use crate::expression::Template;
 use crate::retry;
 use crate::workflow::{NodeAction, Workflow};
 
+/// How many attempts of a unit workers may be lost with: one beside other jobs, one alone.
+const MAX_LOST: usize = 2;
+
 impl Execution {
     /// Resolves the parameters and asks for a turn.
     pub(super) fn begin_tool(
@@ -165,6 +168,7 @@ impl Execution {
             deadline,
             workflow: self.workflow.name.clone(),
             traceparent: self.traceparent.clone(),
+            alone: unit.lost() > 0,
         })
     }
 
@@ -244,8 +248,14 @@ impl Execution {
             attempt: unit.attempt(),
             item,
         };
-        let made = unit.attempt().saturating_sub(unit.spent);
-        let delay = if policy.covers(error.class) {
+        let delay = if error.class == ErrorClass::WorkerLost {
+            // It crashes workers, or was beside a job that does. Alone it shows: that attempt is nobody's
+            // failure. Once it was lost alone, no other worker shall be.
+            let again = unit.lost() < MAX_LOST;
+            unit.spent += u32::from(again);
+            again.then_some(Duration::ZERO)
+        } else if policy.covers(error.class) {
+            let made = unit.attempt().saturating_sub(unit.spent);
             retry::delay(policy, failed, made, retry_after)
         } else {
             None
@@ -280,7 +290,9 @@ impl Execution {
         let Some(tool) = cx.workflow.nodes[step as usize].tool() else {
             return;
         };
-        let reason = if error.class.is_retryable() {
+        let reason = if error.class == ErrorClass::WorkerLost {
+            DeadLetterReason::DeliveriesExhausted
+        } else if error.class.is_retryable() {
             DeadLetterReason::AttemptsExhausted
         } else {
             DeadLetterReason::Permanent

@@ -16,7 +16,9 @@ mod keys;
 #[path = "../shared/lawful.rs"]
 mod lawful;
 mod lists;
+mod lost;
 mod moves;
+mod poison;
 mod predecessor;
 mod reopened;
 mod repeated;

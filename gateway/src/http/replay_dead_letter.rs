@@ -173,6 +173,12 @@ impl How {
                 next: "read what it tells, and discard it with a note",
             });
         }
+        if entry.reason == DeadLetterReason::Poison.as_str() {
+            return Err(Never {
+                why: "it is an input that brought its orchestrator down",
+                next: "retry or rerun the execution that its error names, once the defect is mended",
+            });
+        }
         if entry.kind.is_some() {
             return Err(Never {
                 why: "its message does not say which job it was",

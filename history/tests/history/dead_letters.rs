@@ -41,6 +41,7 @@ fn job(execution: ExecutionId, attempt: u32, params: Value) -> Job {
         deadline: None,
         workflow: "triage".to_owned(),
         traceparent: Some(format!("00-{TRACE}-b7ad6b7169203331-01")),
+        alone: false,
     }
 }
 

@@ -117,9 +117,9 @@ impl Work {
         }
     }
 
-    /// How many attempts a step may have at most.
+    /// How many attempts a step may have at most: those of its policy, and one that a worker was lost with.
     pub(super) fn attempts(step: &str) -> usize {
-        let attempts = match step {
+        let policy = match step {
             "plain_1" | "plain_2" => 3,
             "flaky" => 4,
             "permanent" | "crash" => 1,
@@ -127,7 +127,7 @@ impl Work {
             "nap" | "child" => 1,
             _ => GITHUB_ATTEMPTS,
         };
-        attempts as usize
+        policy as usize + 1
     }
 
     /// The definition.

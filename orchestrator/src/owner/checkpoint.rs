@@ -66,7 +66,8 @@ impl Owner {
         self.finish_checkpoint().await
     }
 
-    async fn finish_checkpoint(&mut self) -> Result<(), OwnerError> {
+    /// Waits until the checkpoint that is being written is.
+    pub(super) async fn finish_checkpoint(&mut self) -> Result<(), OwnerError> {
         let Some(mut writing) = self.writing.take() else {
             return Ok(());
         };

@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::careful::Careful;
 use super::publish::Unsent;
 use super::{Owner, OwnerError, Shared};
 use crate::checkpointer::Checkpointer;
@@ -52,6 +53,9 @@ impl Owner {
             tracing::debug!(%partition, swept, "leftovers of a dead owner removed");
         }
         let floor = head.floor;
+        let care = Careful::after(&shared.broker, &head)
+            .await
+            .map_err(failed)?;
         let left = segments.iter().rev().find_map(|s| s.outgoing.clone());
         let unsent = segments.iter().rev().find_map(|s| s.unsent.clone());
         let unsent = unsent.unwrap_or_default();
@@ -98,8 +102,12 @@ impl Owner {
             rules,
             connections,
             lease,
+            care,
         };
+        #[cfg(feature = "testing")]
+        owner.state.set_fault(owner.shared.config.fault);
         tracing::info!(%partition, epoch, floor, live = owner.state.live(), "partition owned");
+        owner.judge().await?;
         let lost = Self::lost_kinds(&owner.shared.broker, &seen, restarted).await;
         owner.repeat_jobs(&lost).await?;
         owner.publish_left(&unsent).await?;

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 pub struct DeadLetter {
     /// Why it is here.
     pub reason: DeadLetterReason,
-    /// The worker kind whose job it was; none for a webhook delivery, a trigger or a batch of
+    /// The worker kind whose job it was; none for an input, a webhook delivery, a trigger or a batch of
     /// history.
     #[serde(default)]
     pub kind: Option<WorkerKind>,
@@ -25,8 +25,8 @@ pub struct DeadLetter {
     /// The job's id, where only that is known: its message names it, and could not be decoded.
     #[serde(default)]
     pub job_id: Option<JobId>,
-    /// The message as it was, where it could not be decoded; what a trigger had to go by, as JSON, where
-    /// that could not start its workflow.
+    /// The message as it was, where it could not be decoded; a message with the input alone, where that was
+    /// poison; what a trigger had to go by, as JSON, where that could not start its workflow.
     #[serde(default, with = "serde_bytes")]
     pub raw: Option<Vec<u8>>,
     /// Every attempt.
@@ -91,11 +91,13 @@ pub enum DeadLetterReason {
     Unstarted,
     /// The database will never take a batch of history.
     Unwritable,
+    /// An input brought down every orchestrator that folded it.
+    Poison,
 }
 
 impl DeadLetterReason {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Undecodable,
         Self::Permanent,
         Self::AttemptsExhausted,
@@ -103,6 +105,7 @@ impl DeadLetterReason {
         Self::Unroutable,
         Self::Unstarted,
         Self::Unwritable,
+        Self::Poison,
     ];
 
     /// The name used on the wire and in the API.
@@ -115,6 +118,7 @@ impl DeadLetterReason {
             Self::Unroutable => "unroutable",
             Self::Unstarted => "unstarted",
             Self::Unwritable => "unwritable",
+            Self::Poison => "poison",
         }
     }
 }

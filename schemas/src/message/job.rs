@@ -39,6 +39,9 @@ pub struct Job {
     /// W3C trace context.
     #[serde(default)]
     pub traceparent: Option<String>,
+    /// Workers were lost that had it: nothing else is to run beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// Notice that nobody waits for an execution's jobs any more: workers stop what they run for it.

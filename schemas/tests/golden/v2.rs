@@ -677,6 +677,7 @@ fn words() {
             DeadLetterReason::Unroutable,
             DeadLetterReason::Unstarted,
             DeadLetterReason::Unwritable,
+            DeadLetterReason::Poison,
         ],
         checks: vec![
             DependencyStatus::Ok,

@@ -123,6 +123,7 @@ pub(crate) fn job(item: Option<u32>) -> Job {
         deadline: Some(at(9)),
         workflow: "issue_to_pr".to_owned(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        alone: false,
     }
 }
 

@@ -19,10 +19,10 @@ use super::Shared;
 use crate::tool::{Call, ToolError};
 
 /// How often the server is told that a job is being worked on: three times within its patience.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(ACK_WAIT.as_secs() / 3);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(ACK_WAIT.as_secs() / 3);
 
 /// Pause before a message that only a newer worker can read is offered again.
-const NOT_FOR_US: Duration = Duration::from_secs(5);
+const NOT_FOR_US: Duration = Duration::from_secs(10);
 
 /// Pause before a result that could not be stored is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -74,7 +74,7 @@ pub(super) async fn run_message(shared: Shared, delivery: Delivery) {
 }
 
 /// A lost acknowledgement means another delivery, which is harmless.
-fn acknowledge(sent: Result<(), afu9_broker::RequestError>) {
+pub(super) fn acknowledge(sent: Result<(), afu9_broker::RequestError>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "acknowledgement not sent");
     }

@@ -7,6 +7,7 @@ use afu9_schemas::Lane;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::gate::Company;
 use super::{Shared, job, resume_panic};
 
 /// Pause after the server could not be asked.
@@ -16,7 +17,21 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) async fn run(shared: Shared, lane: Lane, slots: usize, shutdown: CancellationToken) {
     let mut running: JoinSet<()> = JoinSet::new();
     let mut consumer: Option<WorkConsumer> = None;
+    let mut wanted = shared.gate().wanted();
+    let mut company: Option<Company> = None;
     while !shutdown.is_cancelled() {
+        let gives_way = *wanted.borrow_and_update();
+        let requested = consumer.as_ref().map_or(0, WorkConsumer::requested);
+        if gives_way && running.is_empty() && requested == 0 {
+            company = None;
+        }
+        if company.is_none() {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                entered = shared.gate().enter() => company = Some(entered),
+            }
+            continue;
+        }
         let open = match consumer.as_mut() {
             Some(open) => open,
             None => match shared
@@ -31,7 +46,8 @@ pub(super) async fn run(shared: Shared, lane: Lane, slots: usize, shutdown: Canc
                 }
             },
         };
-        let free = slots - running.len();
+        // What was asked for comes, and runs; nothing more is asked for.
+        let free = if gives_way { 0 } else { slots - running.len() };
         if let Err(error) = open.ask(free).await {
             pause(&shared, &error, &shutdown).await;
             consumer = None;
@@ -40,6 +56,7 @@ pub(super) async fn run(shared: Shared, lane: Lane, slots: usize, shutdown: Canc
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(ended) = running.join_next() => resume_panic(ended),
+            _ = wanted.changed() => {}
             delivery = open.next(), if open.requested() > 0 => {
                 if let Some(delivery) = delivery {
                     running.spawn(job::run_message(shared.clone(), delivery));
@@ -48,9 +65,14 @@ pub(super) async fn run(shared: Shared, lane: Lane, slots: usize, shutdown: Canc
         }
     }
     drain(&shared, consumer, running).await;
+    drop(company);
 }
 
-async fn pause(shared: &Shared, error: &afu9_broker::RequestError, shutdown: &CancellationToken) {
+pub(super) async fn pause(
+    shared: &Shared,
+    error: &afu9_broker::RequestError,
+    shutdown: &CancellationToken,
+) {
     let error = afu9_broker::error::chain(error);
     tracing::warn!(kind = %shared.toolbox.kind(), error, "jobs cannot be pulled, trying again");
     tokio::select! {
@@ -60,7 +82,11 @@ async fn pause(shared: &Shared, error: &afu9_broker::RequestError, shutdown: &Ca
 }
 
 /// The two stages of shutdown. Jobs that were asked for and arrive late are handed back at once.
-async fn drain(shared: &Shared, consumer: Option<WorkConsumer>, mut running: JoinSet<()>) {
+pub(super) async fn drain(
+    shared: &Shared,
+    consumer: Option<WorkConsumer>,
+    mut running: JoinSet<()>,
+) {
     if let Some(mut consumer) = consumer {
         while consumer.requested() > 0 {
             match futures::FutureExt::now_or_never(consumer.next()) {

@@ -166,7 +166,7 @@ fn gaps_and_repeated_numbers_in_history_are_seen() {
 
 #[test]
 fn attempts_beyond_the_policy_are_seen() {
-    let verdict = broken(|facts| facts.steps[4].attempts = vec![1, 2]);
+    let verdict = broken(|facts| facts.steps[4].attempts = vec![1, 2, 3]);
     assert_eq!(verdict.beyond_policy, 1);
     let verdict = broken(|facts| facts.steps[1].attempts = vec![1, 1]);
     assert_eq!(verdict.beyond_policy, 1, "counted anew");
