@@ -22,7 +22,7 @@ pub const SPLIT_AT_BYTES: usize = 256 * 1024;
 const PROJECTOR: &str = "projector";
 
 /// Batches read ahead of the writer.
-const READ_AHEAD: usize = 256;
+const READ_AHEAD: usize = 128;
 
 /// A projector may be busy with the database, or wait for it, this long before another one gets its
 /// batches. Writing them twice is harmless.

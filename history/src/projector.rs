@@ -73,7 +73,8 @@ pub trait Source: Send {
 /// How the projector works.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Most messages of one fetch. Each is at most 1 MiB, and what is fetched is held in memory.
+    /// Most messages taken at once. Each is at most 1 MiB, and what is taken is held in memory; more are
+    /// taken until there are rows for every writer.
     pub max_messages: usize,
     /// Longest wait for the first message of a fetch.
     pub max_wait: Duration,
@@ -95,7 +96,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_messages: 256,
+            max_messages: 32,
             max_wait: Duration::from_secs(1),
             gather: Duration::from_millis(20),
             rows_per_transaction: 1000,
@@ -263,25 +264,21 @@ impl<S: Source> Projector<S> {
         }
     }
 
-    /// Adds what comes within the next moment, unless there is enough for a transaction.
+    /// Adds what comes within the next moment, unless there is enough for every writer.
     async fn gather(&mut self, messages: &mut Vec<Message>) {
         let until = Instant::now() + self.config.gather;
-        let enough = |messages: &[Message]| {
-            let batches = messages
-                .iter()
-                .filter_map(|message| message.batch.as_ref().ok());
-            batches.map(|batch| batch.events.len()).sum::<usize>()
-                >= self.config.rows_per_transaction
-        };
-        while !messages.is_empty() && messages.len() < self.config.max_messages && !enough(messages)
-        {
+        let enough = self.config.rows_per_transaction * self.config.writers.max(1);
+        let mut events = events_of(messages);
+        while !messages.is_empty() && events < enough {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            let room = self.config.max_messages - messages.len();
-            match self.source.next_batch(room, left).await {
-                Ok(more) => messages.extend(more),
+            match self.source.next_batch(self.config.max_messages, left).await {
+                Ok(more) => {
+                    events += events_of(&more);
+                    messages.extend(more);
+                }
                 // It shows again at the next fetch.
                 Err(_) => return,
             }
@@ -335,6 +332,13 @@ impl<S: Source> Projector<S> {
         }
         self.source.acknowledge(through).await
     }
+}
+
+fn events_of(messages: &[Message]) -> usize {
+    let batches = messages
+        .iter()
+        .filter_map(|message| message.batch.as_ref().ok());
+    batches.map(|batch| batch.events.len()).sum()
 }
 
 /// Waits for the next delay of `backoff`, or for the shutdown.

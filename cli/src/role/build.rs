@@ -1,5 +1,6 @@
 //! Building roles from settings. Whatever can be wrong is wrong here, before anything runs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use afu9_workers::{Worker, runtime, test};
 use anyhow::{Context, anyhow, bail};
 use futures::future::BoxFuture;
 use secrecy::SecretString;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -30,6 +31,10 @@ pub(crate) type Built =
 /// Pause before a worker looks again whether JetStream is prepared: at first, and at most.
 const TOPOLOGY_PAUSE: Duration = Duration::from_millis(500);
 const MAX_TOPOLOGY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be taken, if the system allows as many. One that finds no room is dropped
+/// without a word, and its client tries again after a second: a fleet that connects at once has to fit.
+const BACKLOG: u32 = 4096;
 
 /// Builds `roles`.
 pub(crate) async fn build(
@@ -264,9 +269,7 @@ async fn gateway(settings: Settings, dev: bool, output: Output) -> anyhow::Resul
     for gap in config.gaps() {
         tracing::warn!(gap, "gateway configuration has a gap");
     }
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = listen_on(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener
         .local_addr()
         .context("the listener has no address")?;
@@ -333,6 +336,18 @@ pub(crate) fn github(settings: &GithubSettings) -> anyhow::Result<Github> {
         base_url: settings.base_url.clone(),
         auth,
     })?)
+}
+
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // As every server does, so that it can be started again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]
