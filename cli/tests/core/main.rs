@@ -7,6 +7,7 @@ mod command;
 mod commands;
 mod desk;
 mod docs;
+mod full;
 mod items;
 mod keys;
 mod poison;
