@@ -8,6 +8,7 @@ mod commands;
 mod desk;
 mod docs;
 mod full;
+mod handover;
 mod items;
 mod keys;
 mod poison;
