@@ -11,6 +11,7 @@ mod full;
 mod handover;
 mod items;
 mod keys;
+mod lanes;
 mod poison;
 mod queues;
 mod schedules;
