@@ -88,12 +88,15 @@ pub enum Durability {
     Durable,
 }
 
-/// Bounds of the streams. Each refuses new messages when it is full, so that nothing that was
+/// Bounds of the streams, and of what is live. Each refuses new messages when it is full, so that nothing that was
 /// accepted is ever dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Inputs that no checkpoint covers yet, in bytes.
     pub log_bytes: i64,
+    /// Live executions in the memory of their owners, in bytes, as they are counted there; each partition
+    /// has its share. Above it no more are taken in from outside.
+    pub live_bytes: i64,
     /// Jobs of one worker kind, in bytes.
     pub work_bytes: i64,
     /// History that nobody has consumed yet, in bytes.
@@ -113,6 +116,8 @@ impl Default for Limits {
         Self {
             // Checkpoints are half a second apart: this is minutes of inputs at full speed.
             log_bytes: 512 * MIB,
+            // Some half a million executions of a few steps and little input.
+            live_bytes: 1024 * MIB,
             // Derived from the log, and held in memory in durable mode.
             work_bytes: 512 * MIB,
             // Hours of an absent database at full speed, days at a usual one.

@@ -52,8 +52,9 @@ pub enum ConnectError {
 /// Why a message was not published, or perhaps not.
 #[derive(Debug, Error)]
 pub enum PublishError {
-    /// The stream is full and refuses new messages. Nothing was stored; try again later.
-    #[error("the stream behind {subject} is full")]
+    /// The stream is full and refuses new messages, or too much is live already. Nothing was stored; try
+    /// again later.
+    #[error("{subject} takes in nothing more: its stream is full, or too much is live")]
     Full {
         /// The subject.
         subject: String,

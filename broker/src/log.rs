@@ -2,6 +2,7 @@
 //! checkpoint covers.
 
 mod reader;
+mod room;
 mod writer;
 
 pub use reader::{LogMessage, LogReader, ReadError};

@@ -460,6 +460,11 @@ impl Execution {
         self.context_bytes + self.steps.len() * size_of::<StepState>() + size_of::<Self>()
     }
 
+    /// Roughly how many bytes its input holds, which never changes.
+    pub(crate) fn input_bytes(&self) -> usize {
+        weight(&self.input)
+    }
+
     /// Makes room for data that is kept until the execution has ended.
     fn take_room(&mut self, bytes: usize) -> Result<(), StepError> {
         if self.context_bytes.saturating_add(bytes) > MAX_CONTEXT_BYTES {

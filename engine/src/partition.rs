@@ -67,11 +67,17 @@ struct Live {
     wake: Option<Timestamp>,
     /// Its definition is not there: it is asked for again when the execution is woken.
     stranded: bool,
+    /// Of its input.
+    input_bytes: usize,
+    /// As they were counted when it was put into its table.
+    counted_bytes: usize,
 }
 
 impl Live {
     fn new(execution: Execution, workflow: Arc<Workflow>) -> Self {
         Self {
+            input_bytes: execution.input_bytes(),
+            counted_bytes: 0,
             execution: Box::new(execution),
             workflow,
             wake: None,
@@ -85,6 +91,8 @@ impl Live {
 pub struct PartitionState {
     partition: Partition,
     live: FxHashMap<ExecutionId, Live>,
+    /// Roughly what they hold together.
+    live_bytes: usize,
     /// Failed executions that can be retried by hand.
     retained: Retained,
     recent: Recent,
@@ -132,6 +140,7 @@ impl PartitionState {
         Self {
             partition,
             live: FxHashMap::default(),
+            live_bytes: 0,
             retained: Retained::default(),
             recent: Recent::default(),
             dispatcher: Dispatcher::new(),
@@ -419,6 +428,7 @@ impl PartitionState {
         let Some(mut live) = self.live.remove(&id) else {
             return self.retained.take(id);
         };
+        self.live_bytes -= live.counted_bytes;
         if let Some(at) = live.wake.take() {
             self.wakes.remove(&(at, id));
         }
@@ -572,7 +582,13 @@ impl PartitionState {
         if let Some(at) = live.wake {
             self.wakes.insert((at, id));
         }
-        self.live.insert(id, live);
+        self.put(live);
+    }
+
+    fn put(&mut self, mut live: Live) {
+        live.counted_bytes = live.input_bytes + live.execution.bytes();
+        self.live_bytes += live.counted_bytes;
+        self.live.insert(live.execution.id(), live);
     }
 
     /// Takes at most `limit` executions that want to be woken at or before `now`, with the instant
@@ -647,6 +663,11 @@ impl PartitionState {
     /// How many executions are live.
     pub fn live(&self) -> usize {
         self.live.len()
+    }
+
+    /// Roughly how many bytes the live executions hold.
+    pub fn live_bytes(&self) -> usize {
+        self.live_bytes
     }
 
     /// How many units wait for a place in a queue.

@@ -80,8 +80,8 @@ impl Problem {
         match error {
             PublishError::Full { .. } => Self::new(
                 Kind::StreamFull,
-                "nothing was stored: the stream is full and refuses new messages",
-                "try again later; an operator should check that its consumers are running",
+                "nothing was stored: a stream is full, or as many executions are live as may be",
+                "try again later; an operator should check that orchestrators and workers are running",
             ),
             PublishError::Unacknowledged { .. } | PublishError::Closed => Self::new(
                 Kind::BrokerUnavailable,

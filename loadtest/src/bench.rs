@@ -9,6 +9,7 @@
 mod compare;
 mod growth;
 mod history;
+mod interactive;
 mod measurement;
 mod meter;
 mod phases;
@@ -44,6 +45,8 @@ pub enum Phase {
     HalfLoad,
     /// Signed webhooks at a fixed rate.
     Webhooks,
+    /// Interactive executions of one step, alone and in a storm of bulk work.
+    Interactive,
     /// Steps with few and with many finished and live executions; takes long.
     Growth,
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use afu9_schemas::Lane;
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 use tokio::sync::oneshot;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub length: Option<Duration>,
     /// What each of them does.
     pub shape: Shape,
+    /// Whether somebody waits for them.
+    pub lane: Lane,
     /// How executions are started.
     pub pace: Pace,
 }
@@ -106,8 +109,8 @@ struct Progress {
 struct Waiting {
     /// Accepted and not ended.
     open: HashMap<String, oneshot::Sender<Instant>>,
-    /// Ended before their acceptance was read.
-    early: HashMap<String, Instant>,
+    /// Ended, whether well or not, before their acceptance was read; or not ours.
+    early: HashMap<String, (Instant, bool)>,
     /// Ended, with the number of the event that said so.
     done: HashMap<String, u64>,
 }
@@ -184,7 +187,7 @@ fn start_all(
         Pace::Rate(rate) => ((rate * WAITED_FOR.as_secs_f64()) as usize).clamp(16, 4096),
     };
     let starts = Arc::new(Starts::new(plan, begun)?);
-    let request = api.trigger_request(workflow);
+    let request = api.trigger_request(workflow, plan.lane);
     let mut runs = JoinSet::new();
     for _ in 0..starters.min(plan.workflows) {
         let (api, request) = (api.clone(), request.clone());
@@ -290,7 +293,8 @@ async fn run_one(
             .waiting
             .lock()
             .expect("no panic while the lock is held");
-        if let Some(at) = waiting.early.remove(&id) {
+        if let Some((at, completed)) = waiting.early.remove(&id) {
+            progress.count(completed);
             return Ok(Outcome::Ended { due, at });
         }
         if waiting.open.insert(id.clone(), sender).is_some() {
@@ -331,18 +335,22 @@ impl Progress {
             return;
         }
         waiting.done.insert(id.clone(), number);
-        self.ended.fetch_add(1, Ordering::Relaxed);
-        if !completed {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-        }
         match waiting.open.remove(&id) {
             Some(sender) => {
+                self.count(completed);
                 // Nobody waits any more if the run was given up.
                 let _given_up = sender.send(at);
             }
             None => {
-                waiting.early.insert(id, at);
+                waiting.early.insert(id, (at, completed));
             }
+        }
+    }
+
+    fn count(&self, completed: bool) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if !completed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -36,8 +36,8 @@ pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// meanwhile, the checkpoint's compare-and-set stops it.
 pub(crate) const STOP_AFTER: Duration = Duration::from_millis(3200);
 
-/// A lease that nobody saw renewed for this long is free. With the interval between two looks this
-/// keeps a failover below five seconds.
+/// A lease that nobody saw renewed for this long is free, and taken at that instant: with the time it
+/// takes to load a partition this keeps a failover below five seconds.
 pub(crate) const LEASE_EXPIRES: Duration = Duration::from_secs(4);
 
 /// Most messages of the log in one tick: a tick must stay short against the patience of everybody

@@ -11,7 +11,7 @@ use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::{InstanceId, Partition};
 use futures::FutureExt as _;
-use futures::future::join_all;
+use futures::future::{join_all, pending};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
-use crate::config::{Config, RENEW_EVERY, STOP_AFTER};
+use crate::config::{Config, LEASE_EXPIRES, RENEW_EVERY, STOP_AFTER};
 use crate::dead_letters;
 use crate::definitions::DefinitionCache;
 use crate::followers::Followers;
@@ -109,6 +109,14 @@ impl Orchestrator {
             async move { catalog.run().await }
         });
         side.spawn(async move { scheduler.run(schedules).await });
+        side.spawn({
+            let (broker, stats, stop) = (
+                self.broker.clone(),
+                Arc::clone(&self.stats),
+                shutdown.clone(),
+            );
+            async move { dead_letters::run(broker, writer, &stats, stop).await }
+        });
         let mut coordinator = Coordinator {
             me: self.config.instance,
             shared,
@@ -129,7 +137,6 @@ impl Orchestrator {
                     std::panic::resume_unwind(error.into_panic());
                 }
             }
-            () = Box::pin(dead_letters::run(self.broker.clone(), writer, &self.stats, shutdown.clone())) => {}
         }
         side.shutdown().await;
         coordinator.stop().await;
@@ -160,7 +167,8 @@ struct Running {
 #[derive(Debug)]
 enum Ended {
     Owner(Partition, Result<(), OwnerError>),
-    LeaseGivenBack,
+    /// The others were told of a lease given back, or that this process leaves.
+    Told,
 }
 
 struct Coordinator {
@@ -180,30 +188,32 @@ struct Coordinator {
 
 impl Coordinator {
     async fn run(&mut self, shutdown: &CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let watched = tokio::select! {
-                watched = self.watch() => watched,
-                () = shutdown.cancelled() => return,
-            };
-            if let Err(error) = watched {
-                let error = afu9_broker::error::chain(&error);
-                tracing::warn!(error, "leases not readable, trying again");
-                self.stop_unrenewed();
-                self.tell_scheduler();
-                tokio::time::sleep(PAUSE).await;
-            }
+        while let Err(error) = self.watch(shutdown).await {
+            let error = afu9_broker::error::chain(&error);
+            tracing::warn!(error, "leases not readable, trying again");
+            self.stop_unrenewed();
+            self.tell_scheduler();
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Follows the leases and acts once in [`RENEW_EVERY`]. Ends with an error when they cannot be
-    /// followed any more.
-    async fn watch(&mut self) -> Result<(), RequestError> {
-        let mut watch = self.store.watch().await?;
+    /// Follows the leases until `shutdown`, and acts once in [`RENEW_EVERY`]; what becomes free is taken
+    /// at once. Ends with an error when they cannot be followed any more.
+    ///
+    /// A turn that has begun is never broken off: a lease whose renewal was stored and not noted could
+    /// not be given back, and everybody would wait until it expires.
+    async fn watch(&mut self, shutdown: &CancellationToken) -> Result<(), RequestError> {
+        let mut watch = tokio::select! {
+            watch = self.store.watch() => watch?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
         let mut up_to_date = false;
         let mut turn = tokio::time::interval(RENEW_EVERY);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let expiry = self.next_expiry();
             tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
                 change = watch.next() => match change? {
                     Change::UpToDate => {
                         up_to_date = true;
@@ -212,10 +222,11 @@ impl Coordinator {
                     change => {
                         let freed = self.take_note(change);
                         if freed && up_to_date {
-                            turn.reset_immediately();
+                            self.take_free().await;
                         }
                     }
                 },
+                () = reached(expiry), if up_to_date => self.take_free().await,
                 _ = turn.tick() => {
                     self.beat().await?;
                     if up_to_date {
@@ -237,7 +248,7 @@ impl Coordinator {
             .send_if_modified(|known| std::mem::replace(known, owns) != owns);
     }
 
-    /// Returns whether a partition became free.
+    /// Returns whether a partition became free, or somebody's share of them.
     fn take_note(&mut self, change: Change) -> bool {
         let now = Instant::now();
         match change {
@@ -270,7 +281,7 @@ impl Coordinator {
             }
             Change::MemberGone(instance) => {
                 self.members.remove(&instance);
-                false
+                true
             }
             Change::UpToDate => false,
         }
@@ -292,9 +303,7 @@ impl Coordinator {
         let plan = Plan::new(&self.facts());
         self.renew(&plan.renew).await;
         self.stop_unrenewed();
-        for partition in plan.acquire {
-            self.acquire(partition).await;
-        }
+        self.acquire_all(plan.acquire).await;
         if let Some(partition) = plan.release
             && let Some(running) = self.running.get(&partition)
         {
@@ -306,6 +315,36 @@ impl Coordinator {
                 tracing::debug!(%instance, %error, "member not forgotten");
             }
         }
+    }
+
+    /// Takes what is free between two turns.
+    async fn take_free(&mut self) {
+        let plan = Plan::new(&self.facts());
+        self.acquire_all(plan.acquire).await;
+    }
+
+    async fn acquire_all(&mut self, partitions: Vec<Partition>) {
+        for partition in partitions {
+            if let Err(error) = self.acquire(partition).await {
+                tracing::debug!(%partition, %error, "lease not taken");
+                // The next turn tries again: nobody's renewal shall wait for a server that does not answer.
+                return;
+            }
+        }
+    }
+
+    /// When next a lease or a member expires that nobody has heard of until then.
+    fn next_expiry(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let others = self.leases.values();
+        let others = others.filter(|seen| seen.lease.owner.is_some_and(|owner| owner != self.me));
+        let members = self.members.values().map(|(_, heard)| *heard);
+        others
+            .map(|seen| seen.changed)
+            .chain(members)
+            .map(|heard| heard + LEASE_EXPIRES)
+            .filter(|expiry| *expiry > now)
+            .min()
     }
 
     fn facts(&self) -> Facts {
@@ -399,7 +438,7 @@ impl Coordinator {
         }
     }
 
-    async fn acquire(&mut self, partition: Partition) {
+    async fn acquire(&mut self, partition: Partition) -> Result<(), RequestError> {
         let seen = self.leases.get(&partition);
         let lease = Lease {
             owner: Some(self.me),
@@ -408,8 +447,8 @@ impl Coordinator {
         };
         let expected = seen.map_or(0, |seen| seen.revision);
         let asked = Instant::now();
-        match self.store.put(partition, &lease, expected).await {
-            Ok(Swap::Stored(revision)) => {
+        match self.store.put(partition, &lease, expected).await? {
+            Swap::Stored(revision) => {
                 let stop = CancellationToken::new();
                 let (renewed, seen_renewed) = watch::channel(asked);
                 let epoch = lease.epoch;
@@ -449,15 +488,15 @@ impl Coordinator {
                     },
                 );
             }
-            Ok(Swap::Lost) => tracing::debug!(%partition, "somebody else was quicker"),
-            Err(error) => tracing::debug!(%partition, %error, "lease not taken"),
+            Swap::Lost => tracing::debug!(%partition, "somebody else was quicker"),
         }
+        Ok(())
     }
 
     fn task_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
             Ok(Ended::Owner(partition, result)) => self.owner_ended(partition, result),
-            Ok(Ended::LeaseGivenBack) => {}
+            Ok(Ended::Told) => {}
             // A panic is a bug of ours. The process ends loudly; another takes over.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_aborted) => {}
@@ -495,15 +534,23 @@ impl Coordinator {
                 Ok(Swap::Stored(_) | Swap::Lost) => {}
                 Err(error) => tracing::debug!(%partition, %error, "lease not given back"),
             }
-            Ended::LeaseGivenBack
+            Ended::Told
         });
     }
 
-    /// Stops every owner, then gives the leases back.
+    /// Stops every owner, and gives back each lease whose owner has stopped.
     async fn stop(&mut self) {
         for running in self.running.values() {
             running.stop.cancel();
         }
+        // Not at the end: as long as this process counts, the others leave it its share.
+        let (store, me) = (self.store.clone(), self.me);
+        self.tasks.spawn(async move {
+            if let Err(error) = store.forget(me).await {
+                tracing::debug!(%error, "own membership not removed");
+            }
+            Ended::Told
+        });
         let stopped = async {
             while let Some(ended) = self.tasks.join_next().await {
                 self.task_ended(ended);
@@ -513,8 +560,12 @@ impl Coordinator {
             tracing::warn!("owners did not stop in time; their leases expire by themselves");
             self.tasks.abort_all();
         }
-        if let Err(error) = self.store.forget(self.me).await {
-            tracing::debug!(%error, "own membership not removed");
-        }
+    }
+}
+
+async fn reached(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => pending().await,
     }
 }

@@ -25,7 +25,7 @@ use afu9_schemas::message::{
     QueryReply,
 };
 use afu9_schemas::view::HoldView;
-use afu9_schemas::{ExecutionId, JobId, Partition, Timestamp, WorkerId, WorkerKind};
+use afu9_schemas::{ExecutionId, JobId, Lane, Partition, Timestamp, WorkerId, WorkerKind};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use rustc_hash::FxHashMap;
@@ -55,6 +55,11 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// The same while a queue is full: it empties at the pace of its workers.
 pub(crate) const FULL_PAUSE: Duration = Duration::from_millis(250);
+
+/// Of an owner that decides nothing new for want of room: with no more than so many sixteenths of the log
+/// free it reads on. Between what gateways leave free and what workers do: submissions are refused
+/// then, and what comes are the results that make room in the queues.
+const READ_ON_BELOW: u64 = 3;
 
 /// How often a part of the executions is proven to wait for something that will come.
 const PROVE_EVERY: Duration = Duration::from_secs(1);
@@ -137,6 +142,8 @@ pub(crate) struct Owner {
     outbox: Outbox,
     /// Jobs that their queues have not taken.
     unsent: Unsent,
+    /// At the last look the log was so full that no result may be left unread in it.
+    log_is_tight: bool,
     /// History and dead letters that the server has not taken.
     records: Records,
     /// Lookups of workflows that steps want to run, and what comes of them.
@@ -167,6 +174,8 @@ impl Owner {
         checkpoint_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut prove_due = tokio::time::interval(PROVE_EVERY);
         prove_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look_due = tokio::time::interval(FULL_PAUSE);
+        look_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let woken_in = self.state.next_wake().map(|at| at.since(now()));
             let most = tick_messages(self.care.as_ref());
@@ -179,7 +188,7 @@ impl Owner {
                 Some(()) = self.outbox.next() => {}
                 () = self.records.next() => {}
                 () = self.unsent.due() => self.publish_unsent().await,
-                batch = self.reader.next_batch(most), if !self.is_behind() => match batch {
+                batch = self.reader.next_batch(most), if self.may_read() => match batch {
                     Ok(batch) => {
                         if !self.tick(batch, &stop).await? {
                             return Ok(());
@@ -202,6 +211,7 @@ impl Owner {
                     }
                     self.state.follow(self.shared.followers.followed());
                 }
+                _ = look_due.tick(), if self.is_behind() => self.look_at_log().await,
                 _ = prove_due.tick() => self.prove().await?,
                 _ = checkpoint_due.tick(), if self.writing.is_none() => self.begin_checkpoint(),
                 question = self.questions.next() => match question {
@@ -219,9 +229,43 @@ impl Owner {
         self.last_checkpoint().await
     }
 
-    /// So much of what was decided waits to be taken that nothing new is decided.
+    /// So much of what was decided waits for queues and for the log that nothing new is decided.
     fn is_behind(&self) -> bool {
-        self.outbox.is_full() || self.records.is_full() || self.unsent.is_full()
+        self.outbox.is_full() || self.unsent.is_full()
+    }
+
+    /// An owner that is behind must not wait for room that only it can make: queues empty when results
+    /// are stored, and results are stored when somebody reads what fills the log.
+    fn may_read(&self) -> bool {
+        !self.records.is_full() && (!self.is_behind() || self.log_is_tight)
+    }
+
+    /// Lanes to which no more should be submitted, because so much is live: the last eighth is kept for
+    /// what somebody waits for. Whoever is told keeps it out; what is in the log all the same is taken in.
+    fn full_lanes(&self) -> Vec<Lane> {
+        let broker = &self.shared.broker;
+        let share = broker.config().limits.live_bytes / i64::from(broker.partitions().get());
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let live = self.state.live_bytes();
+        let is_full = |lane: &Lane| match lane {
+            Lane::Interactive => live > share,
+            Lane::Bulk => live > share - share / 8,
+        };
+        Lane::ALL.into_iter().filter(is_full).collect()
+    }
+
+    async fn look_at_log(&mut self) {
+        let tight = match self.shared.broker.log_bytes().await {
+            Ok((held, bound)) => held > bound - bound / 16 * READ_ON_BELOW,
+            Err(error) => {
+                tracing::debug!(partition = %self.partition, %error, "room in the log not known");
+                return;
+            }
+        };
+        if tight != self.log_is_tight {
+            tracing::warn!(partition = %self.partition, tight, "more is decided than queues take");
+        }
+        self.log_is_tight = tight;
     }
 
     /// Folds a batch and publishes what comes of it. Returns false if it was told to stop before
@@ -460,6 +504,7 @@ impl Owner {
             Query::Status => QueryReply::Status(OrchestratorStatus {
                 instance: self.shared.config.instance,
                 counters: self.shared.stats.named(),
+                full: self.full_lanes(),
             }),
             Query::Holds => QueryReply::Holds(self.state.holds().to_vec()),
             Query::List { limit, filter } => {

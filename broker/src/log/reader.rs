@@ -228,7 +228,7 @@ impl Broker {
     ///
     /// # Errors
     /// When the server does not answer.
-    pub(super) async fn log_bytes(&self) -> Result<(u64, u64), RequestError> {
+    pub async fn log_bytes(&self) -> Result<(u64, u64), RequestError> {
         let stream = self
             .jetstream
             .get_stream(LOG)

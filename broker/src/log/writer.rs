@@ -17,6 +17,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use super::room::Room;
 use crate::connection::Broker;
 use crate::error::PublishError;
 use crate::publish::Outgoing;
@@ -74,6 +75,8 @@ struct Submission {
 pub struct LogWriter {
     broker: Broker,
     partitions: Arc<Vec<mpsc::Sender<Submission>>>,
+    /// Of those who may be refused because too much is live.
+    room: Option<Arc<Room>>,
 }
 
 /// The tasks behind a [`LogWriter`].
@@ -104,6 +107,10 @@ impl LogWriter {
 
     fn start_with(broker: Broker, headroom: Option<Arc<Headroom>>) -> (Self, WriterTask) {
         let tracker = TaskTracker::new();
+        let submits = headroom
+            .as_ref()
+            .is_some_and(|headroom| headroom.outside == Outside::Gateway);
+        let room = submits.then(|| Arc::new(Room::start(broker.clone(), &tracker)));
         let mut partitions = Vec::new();
         for partition in broker.partitions().all() {
             let (sender, receiver) = mpsc::channel(MAX_WAITING);
@@ -121,6 +128,7 @@ impl LogWriter {
             Self {
                 broker,
                 partitions: Arc::new(partitions),
+                room,
             },
             WriterTask { tracker },
         )
@@ -141,10 +149,17 @@ impl LogWriter {
     /// Cancel safety: when the future is dropped, the inputs may or may not be stored.
     ///
     /// # Errors
-    /// `Full` when the log refuses new inputs: nothing was stored, try again later. `Unacknowledged`
+    /// `Full` when the log refuses new inputs, or the partition new executions: nothing was stored, try
+    /// again later. `Unacknowledged`
     /// when the server did not answer for a while: they may be stored, and submitting them again is
     /// harmless, because the engine ignores duplicates.
     pub async fn submit_to(&self, partition: Partition, inputs: Vec<Input>) -> Verdict {
+        if let Some(room) = &self.room
+            && room.refuses(partition, &inputs)
+        {
+            let subject = subject::log(partition);
+            return Err(Arc::new(PublishError::Full { subject }));
+        }
         let (answer, verdict) = oneshot::channel();
         let closed = || Arc::new(PublishError::Closed);
         self.partitions

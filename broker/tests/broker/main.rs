@@ -10,6 +10,7 @@ mod connection;
 mod dead_letters;
 mod definitions;
 mod durable;
+mod headroom;
 mod history;
 mod inbox;
 mod leases;

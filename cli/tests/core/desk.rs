@@ -25,6 +25,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A gateway without a database, and its operator, whose name is `ada`.
 pub(crate) struct Desk {
+    base: String,
     environment: Vec<(String, String)>,
     directory: RunDirectory,
     stop: CancellationToken,
@@ -49,6 +50,7 @@ impl World {
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value));
         Ok(Desk {
+            base: format!("http://{address}"),
             environment: environment.to_vec(),
             directory: RunDirectory::temporary(&target_dir().join("afu9/core"), "desk")?,
             stop,
@@ -58,6 +60,17 @@ impl World {
 }
 
 impl Desk {
+    /// A submission over HTTP.
+    pub(crate) async fn trigger(
+        &self,
+        http: &reqwest::Client,
+        workflow: &str,
+        body: &Value,
+    ) -> Result<reqwest::Response> {
+        let url = format!("{}/api/workflows/{workflow}/trigger", self.base);
+        Ok(http.post(url).bearer_auth(TOKEN).json(body).send().await?)
+    }
+
     /// Runs `afu9 <arguments>`.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Result<Ended> {
         afu9(&self.environment, arguments).await

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::command::BINARY;
 
 /// The figures that programs read.
-const FIGURES: [&str; 9] = [
+const FIGURES: [&str; 11] = [
     "steps_per_s",
     "executions_per_s",
     "foreach_items_per_s",
@@ -21,6 +21,8 @@ const FIGURES: [&str; 9] = [
     "webhook_p50_ms",
     "webhook_p99_ms",
     "rss_mb",
+    "interactive_p99_ms",
+    "interactive_storm_p99_ms",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +30,10 @@ async fn every_load_of_the_table_completes_and_has_figures() -> Result<()> {
     let options = Options {
         binary: PathBuf::from(BINARY),
         modes: vec![Durability::Fast],
-        phases: Phase::TABLE.into_iter().collect(),
+        phases: Phase::TABLE
+            .into_iter()
+            .chain([Phase::Interactive])
+            .collect(),
         scale: Scale::QUICK,
         growth: Counts::default(),
     };

@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod definition;
 pub(crate) mod github;
+pub(crate) mod leases;
 mod role;
 pub(crate) mod wait;
 
@@ -147,20 +148,7 @@ impl Factory {
 
     /// Waits until the gateway answers.
     pub(crate) async fn wait_until_answering(&self) -> Result<()> {
-        wait::until(
-            "the gateway to answer",
-            Duration::from_secs(20),
-            async || {
-                Ok(self
-                    .api
-                    .get("/api/health")
-                    .await
-                    .ok()
-                    .filter(|health| health.status == 200))
-            },
-        )
-        .await
-        .map(drop)
+        self.api.wait_until_answering().await
     }
 
     /// SIGKILL.
@@ -190,6 +178,28 @@ impl Factory {
         let role = self.role(name)?;
         role.ended = true;
         tokio::task::block_in_place(|| role.process.end(Signal::Terminate, END_WITHIN))
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn pause(&mut self, name: &str) -> Result<()> {
+        self.role(name)?.process.signal(Signal::Stop)
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&mut self, name: &str) -> Result<()> {
+        self.role(name)?.process.signal(Signal::Continue)
+    }
+
+    /// Starts another gateway, at an address of its own.
+    pub(crate) fn launch_gateway_at_its_own(&mut self, name: &str) -> Result<Api> {
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let listen = "AFU9_GATEWAY__LISTEN";
+        let known = self.environment.iter().find(|(name, _)| name == listen);
+        let before = known.map(|(_, address)| address.clone());
+        self.configure(listen, Some(&address));
+        self.launch(name, &["gateway"])?;
+        self.configure(listen, before.as_deref());
+        Api::new(format!("http://{address}"))
     }
 
     /// SIGKILL of the nats-server, and a new one on the same port and data.

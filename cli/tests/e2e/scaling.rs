@@ -1,18 +1,16 @@
 //! Several orchestrators and workers share the work; one that goes away, in order or not, leaves it
 //! to the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use afu9_broker::kv::{Change, LeaseWatch};
-use afu9_broker::{Auth, Broker, Config, Durability, Replicas};
-use afu9_schemas::{InstanceId, Partition, PartitionCount};
 use anyhow::{Context as _, Result};
 
 use crate::harness::Factory;
 use crate::harness::database::Storage;
 use crate::harness::definition::{ISSUE_TO_PR, STEPS};
 use crate::harness::github::{EFFECTS_PER_ISSUE, assert_one_of_each, slow_down, wait_for_effects};
+use crate::harness::leases::{Leases, shares};
 
 const EXECUTIONS: u64 = 100;
 
@@ -36,11 +34,7 @@ async fn work_moves_from_roles_that_go_to_roles_that_stay() -> Result<()> {
     api.apply("issue_to_pr", ISSUE_TO_PR).await?;
     slow_down(&github, 30)?;
     let mut leases = Leases::open(&factory.nats.url).await?;
-    let both = leases.wait_until("two owners with two partitions each", |owners| {
-        let shares = shares(owners);
-        shares.len() == 2 && shares.values().all(|count| *count == 2)
-    });
-    let both = both.await?;
+    let both = leases.wait_until_shared().await?;
 
     let mut ids = Vec::new();
     for number in 1..=EXECUTIONS {
@@ -90,65 +84,4 @@ async fn work_moves_from_roles_that_go_to_roles_that_stay() -> Result<()> {
         "each worker had its share: {workers:?}"
     );
     factory.finish()
-}
-
-type Owners = BTreeMap<Partition, InstanceId>;
-
-/// How many partitions each owner has.
-fn shares(owners: &Owners) -> BTreeMap<InstanceId, usize> {
-    let mut shares = BTreeMap::new();
-    for owner in owners.values() {
-        *shares.entry(*owner).or_default() += 1;
-    }
-    shares
-}
-
-/// Who owns which partition, as the orchestrators tell each other.
-struct Leases {
-    watch: LeaseWatch,
-    owners: Owners,
-    _broker: Broker,
-}
-
-impl Leases {
-    async fn open(url: &str) -> Result<Self> {
-        let config = Config {
-            url: url.to_owned(),
-            auth: Auth::None,
-            ca_file: None,
-            name: "e2e".to_owned(),
-            replicas: Replicas::One,
-            durability: Durability::Fast,
-            partitions: PartitionCount::new(4).expect("in range"),
-            kinds: Vec::new(),
-            limits: afu9_broker::config::Limits::default(),
-        };
-        let broker = Broker::connect(config).await?;
-        let watch = broker.leases().await?.watch().await?;
-        Ok(Self {
-            watch,
-            owners: Owners::new(),
-            _broker: broker,
-        })
-    }
-
-    async fn wait_until(&mut self, what: &str, level: impl Fn(&Owners) -> bool) -> Result<Owners> {
-        let followed = async {
-            while !level(&self.owners) || self.owners.len() < 4 {
-                if let Change::Lease {
-                    partition, lease, ..
-                } = self.watch.next().await?
-                {
-                    match lease.owner {
-                        Some(owner) => self.owners.insert(partition, owner),
-                        None => self.owners.remove(&partition),
-                    };
-                }
-            }
-            anyhow::Ok(())
-        };
-        let followed = tokio::time::timeout(PATIENCE, followed).await;
-        followed.with_context(|| format!("waited for {what}: {:?}", self.owners))??;
-        Ok(self.owners.clone())
-    }
 }

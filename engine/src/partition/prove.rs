@@ -153,7 +153,7 @@ impl PartitionState {
         if let Some(mut live) = self.take(id) {
             live.wake = Some(Timestamp::default());
             self.wakes.insert((Timestamp::default(), id));
-            self.live.insert(id, live);
+            self.put(live);
         }
     }
 }

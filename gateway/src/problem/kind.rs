@@ -228,12 +228,7 @@ impl Kind {
                 "No database configured",
                 Config,
             ),
-            Self::StreamFull => (
-                S::SERVICE_UNAVAILABLE,
-                "broker.full",
-                "Stream full",
-                Upstream,
-            ),
+            Self::StreamFull => (S::SERVICE_UNAVAILABLE, "broker.full", "No room", Upstream),
             Self::BrokerUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "broker.unavailable",

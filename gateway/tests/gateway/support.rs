@@ -358,6 +358,7 @@ impl World {
                             Query::Holds => QueryReply::Holds(Vec::new()),
                             // All of them in one process.
                             Query::Status => QueryReply::Status(OrchestratorStatus {
+                                full: Vec::new(),
                                 instance,
                                 counters: [("orphans".to_owned(), 2)].into(),
                             }),

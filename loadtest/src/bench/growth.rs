@@ -1,6 +1,7 @@
 //! Whether cost grows with what is there: steps per second with few and with many finished
 //! executions, and with few and with many that are live.
 
+use afu9_schemas::Lane;
 use anyhow::{Result, ensure};
 
 use crate::load::{Pace, Shape};
@@ -79,6 +80,7 @@ impl Bench<'_> {
         let filling = Load {
             name: "growth, filling",
             shape,
+            lane: Lane::Bulk,
             pace: Pace::Concurrency(self.options.scale.growth_concurrency),
             most: missing.min(MOST_EXECUTIONS),
             length: FILL_AT_MOST,
@@ -93,6 +95,7 @@ impl Bench<'_> {
         let measuring = Load {
             name: "growth",
             shape: Shape::Steps(STEPS),
+            lane: Lane::Bulk,
             pace: Pace::Concurrency(scale.growth_concurrency),
             most: scale.growth,
             length: FILL_AT_MOST,

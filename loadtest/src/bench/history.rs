@@ -24,7 +24,7 @@ const SHARE: u32 = 10;
 pub(super) struct Mark(Uuid);
 
 /// What a load must have left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Rows {
     /// The status of its executions.
     pub(super) status: &'static str,
@@ -32,6 +32,15 @@ pub(super) struct Rows {
     pub(super) executions: u64,
     /// Completed steps; items are no steps.
     pub(super) steps: u64,
+}
+
+impl Rows {
+    /// Those of another load besides, whose executions have the same status.
+    pub(super) fn add(&mut self, other: Self) {
+        self.status = other.status;
+        self.executions += other.executions;
+        self.steps += other.steps;
+    }
 }
 
 impl Mark {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use afu9_schemas::Lane;
 use anyhow::{Context as _, Result, bail, ensure};
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::history::{Mark, Rows};
@@ -10,7 +12,7 @@ use super::measurement::{Measurement, Point, Run};
 use super::meter::{self, Meter};
 use super::scale::{IDLE_AT_MOST, MOST_EXECUTIONS};
 use super::{Options, Phase, webhooks};
-use crate::load::{self, Pace, Plan, Shape};
+use crate::load::{self, Pace, Plan, Report, Shape};
 use crate::system::{System, TOKEN};
 
 /// Steps of the workflows whose steps are counted.
@@ -40,6 +42,7 @@ pub(super) struct Load {
     /// For messages.
     pub(super) name: &'static str,
     pub(super) shape: Shape,
+    pub(super) lane: Lane,
     pub(super) pace: Pace,
     /// Most executions.
     pub(super) most: usize,
@@ -70,6 +73,7 @@ impl<'a> Bench<'a> {
                 Phase::Items => self.items().await?,
                 Phase::HalfLoad => self.half_load().await?,
                 Phase::Webhooks => self.webhooks().await?,
+                Phase::Interactive => self.interactive().await?,
                 Phase::Growth => self.growth().await?,
             }
         }
@@ -81,6 +85,7 @@ impl<'a> Bench<'a> {
         let warm_up = Load {
             name: "warm-up",
             shape: Shape::Steps(STEPS),
+            lane: Lane::Bulk,
             pace: Pace::Concurrency(scale.warm_up_concurrency),
             most: scale.warm_up,
             length: IDLE_AT_MOST,
@@ -93,6 +98,7 @@ impl<'a> Bench<'a> {
         let one_at_a_time = Load {
             name: "idle",
             shape: Shape::Steps(STEPS),
+            lane: Lane::Bulk,
             pace: Pace::Concurrency(1),
             most: self.options.scale.idle,
             length: IDLE_AT_MOST,
@@ -157,6 +163,7 @@ impl<'a> Bench<'a> {
         let full = Load {
             name,
             shape,
+            lane: Lane::Bulk,
             pace: Pace::Concurrency(concurrency),
             most: MOST_EXECUTIONS,
             length: self.options.scale.length,
@@ -176,6 +183,7 @@ impl<'a> Bench<'a> {
         let half = Load {
             name: "half-load",
             shape: Shape::Steps(STEPS),
+            lane: Lane::Bulk,
             pace: Pace::Rate(rate),
             most: MOST_EXECUTIONS,
             length: self.options.scale.paced_length,
@@ -221,20 +229,72 @@ impl<'a> Bench<'a> {
 
     /// Runs a load, and waits until all of it is in history.
     pub(super) async fn load(&mut self, load: &Load) -> Result<Run> {
-        let plan = Plan {
+        let mut runs = self.loads(&[(*load, Duration::ZERO)]).await?;
+        runs.pop().context("a load has a run")
+    }
+
+    /// Runs loads of what completes side by side, each after its delay, and waits until all of them are in
+    /// history. Processor time and memory are those of all together.
+    pub(super) async fn loads(&mut self, loads: &[(Load, Duration)]) -> Result<Vec<Run>> {
+        let mark = Mark::now();
+        let (before, rss) = (self.meter.cpu(), self.meter.watch_rss());
+        let plans: Vec<_> = loads
+            .iter()
+            .map(|(load, delay)| (self.plan(load), *delay))
+            .collect();
+        let reports = join_all(plans.into_iter().map(|(plan, delay)| {
+            on_a_thread(move || async move {
+                tokio::time::sleep(delay).await;
+                load::run(&plan).await
+            })
+        }));
+        let reports = reports.await;
+        let mut done = Vec::new();
+        let mut wanted = Rows::default();
+        for ((load, _), report) in loads.iter().zip(reports) {
+            // First: it explains whatever else went wrong.
+            self.all_run(load.name)?;
+            let report = report.with_context(|| self.logs(load.name))?;
+            wanted.add(self.completed(load, &report)?);
+            done.push((load, report));
+        }
+        let last_row = mark.wait(self.system, wanted).await;
+        let last_row = last_row.with_context(|| self.logs(loads[0].0.name))?;
+        let cpu = meter::between(&before, &self.meter.cpu());
+        let rss_bytes = rss.end().await;
+        let runs = done.into_iter().map(|(load, report)| Run {
+            name: load.name,
+            pace: load.pace,
+            completed: report.completed(),
+            // One that sleeps has none, and counts by itself.
+            jobs: report.completed() * load.shape.jobs().max(1),
+            took: last_row - report.begun(),
+            p50_ms: report.latency_ms(0.50),
+            p99_ms: report.latency_ms(0.99),
+            rss_mb: rss_bytes as f64 / MIB,
+            cpu: cpu.clone(),
+        });
+        let runs: Vec<Run> = runs.collect();
+        for run in &runs {
+            tracing::info!("{run}");
+        }
+        Ok(runs)
+    }
+
+    fn plan(&self, load: &Load) -> Plan {
+        Plan {
             api_url: self.system.gateways[0].clone(),
             token: Some(TOKEN.to_owned()),
             workflows: load.most,
             length: Some(load.length),
             shape: load.shape,
+            lane: load.lane,
             pace: load.pace,
-        };
-        let mark = Mark::now();
-        let (before, rss) = (self.meter.cpu(), self.meter.watch_rss());
-        let report = on_a_thread(move || async move { load::run(&plan).await }).await;
-        // First: it explains whatever else went wrong.
-        self.all_run(load.name)?;
-        let report = report.with_context(|| self.logs(load.name))?;
+        }
+    }
+
+    /// What of a load must be in history, if it ended well.
+    fn completed(&mut self, load: &Load, report: &Report) -> Result<Rows> {
         ensure!(
             report.is_clean(),
             "{}: {}",
@@ -251,29 +311,11 @@ impl<'a> Bench<'a> {
             Shape::Sleeping => self.live += completed,
             Shape::Steps(_) | Shape::Items { .. } => self.finished += completed,
         }
-        let wanted = Rows {
+        Ok(Rows {
             status,
             executions: completed as u64,
             steps: (completed * steps) as u64,
-        };
-        let last_row = mark.wait(self.system, wanted).await;
-        let last_row = last_row.with_context(|| self.logs(load.name))?;
-        let cpu = meter::between(&before, &self.meter.cpu());
-        let rss_bytes = rss.end().await;
-        let run = Run {
-            name: load.name,
-            pace: load.pace,
-            completed,
-            // One that sleeps has none, and counts by itself.
-            jobs: completed * load.shape.jobs().max(1),
-            took: last_row - report.begun(),
-            p50_ms: report.latency_ms(0.50),
-            p99_ms: report.latency_ms(0.99),
-            rss_mb: rss_bytes as f64 / MIB,
-            cpu,
-        };
-        tracing::info!("{run}");
-        Ok(run)
+        })
     }
 
     /// Nobody starts again here what has ended: its time would count.

@@ -28,6 +28,8 @@ pub struct Scale {
     pub(super) paced_length: Duration,
     /// Webhooks each second.
     pub(super) webhooks_per_s: f64,
+    /// Interactive executions each second.
+    pub(super) interactive_per_s: f64,
     /// 5-step workflows of each measurement of growth, at `growth_concurrency`.
     pub(super) growth: usize,
     /// Measurements at each size; the middle one counts.
@@ -50,6 +52,7 @@ impl Scale {
         length: Duration::from_secs(5),
         paced_length: Duration::from_secs(10),
         webhooks_per_s: 2_000.0,
+        interactive_per_s: 100.0,
         growth: 5_000,
         growth_repeats: 3,
         growth_concurrency: 256,
@@ -68,6 +71,7 @@ impl Scale {
         length: Duration::from_millis(500),
         paced_length: Duration::from_secs(1),
         webhooks_per_s: 50.0,
+        interactive_per_s: 20.0,
         growth: 50,
         growth_repeats: 1,
         growth_concurrency: 16,

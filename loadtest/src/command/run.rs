@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use afu9_loadtest::load::{self, Pace, Plan, Shape};
+use afu9_schemas::Lane;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
@@ -73,6 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         workflows: arguments.workflows,
         length: None,
         shape,
+        lane: Lane::Bulk,
         pace,
     };
     let report = load::run(&plan).await?;

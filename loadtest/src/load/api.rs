@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use afu9_schemas::Lane;
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
@@ -107,15 +108,21 @@ impl Api {
     }
 
     /// What starts an execution of `workflow`.
-    pub(super) fn trigger_request(&self, workflow: &str) -> TriggerRequest {
+    pub(super) fn trigger_request(&self, workflow: &str, lane: Lane) -> TriggerRequest {
+        let body = match lane {
+            Lane::Interactive => r#"{"lane":"interactive"}"#,
+            Lane::Bulk => "{}",
+        };
         let authorization = match &self.token {
             Some(token) => format!("authorization: Bearer {token}\r\n"),
             None => String::new(),
         };
         let text = format!(
             "POST {}/api/workflows/{workflow}/trigger HTTP/1.1\r\nhost: {}\r\n{authorization}\
-             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}",
-            self.prefix, self.host
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.prefix,
+            self.host,
+            body.len()
         );
         TriggerRequest(text.into_bytes().into())
     }

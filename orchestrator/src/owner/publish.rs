@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use afu9_broker::PublishError;
+use afu9_broker::config::Limits;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::{JobId, WorkerKind};
 use futures::future::pending;
@@ -13,14 +14,16 @@ use super::{FULL_PAUSE, Owner, PAUSE, failed};
 use crate::stats::add;
 use crate::tick::JobMessage;
 
-/// With this much that queues do not take, a partition decides nothing new.
+/// With this much that queues do not take, a partition decides nothing new. Where queues are smaller, with
+/// as much as one of them holds.
 const MAX_UNSENT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Jobs that their queues have not taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Unsent {
     messages: Vec<JobMessage>,
     bytes: usize,
+    max_bytes: usize,
     /// When they are tried again.
     due: Option<Instant>,
     /// The last checkpoint that says so says that there are some.
@@ -29,10 +32,14 @@ pub(crate) struct Unsent {
 
 impl Unsent {
     /// What a former owner has left: its jobs are published again, and then the next checkpoint says so.
-    pub(crate) fn left(saved: bool) -> Self {
+    pub(crate) fn left(saved: bool, limits: &Limits) -> Self {
+        let queue = usize::try_from(limits.work_bytes).unwrap_or(usize::MAX);
         Self {
+            messages: Vec::new(),
+            bytes: 0,
+            max_bytes: queue.min(MAX_UNSENT_BYTES),
+            due: None,
             saved,
-            ..Self::default()
         }
     }
 
@@ -61,7 +68,7 @@ impl Unsent {
 
     /// So much waits that nothing new should be decided.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes > MAX_UNSENT_BYTES
+        self.bytes > self.max_bytes
     }
 
     /// Waits until they should be tried again.

@@ -76,7 +76,8 @@ impl Owner {
         let records = Records::new(shared.broker.clone(), shared.stats.clone(), partition);
         let mut owner = Self {
             outbox,
-            unsent: Unsent::left(!unsent.is_empty()),
+            unsent: Unsent::left(!unsent.is_empty(), &shared.broker.config().limits),
+            log_is_tight: false,
             records,
             reader: LogReader::new(shared.broker.clone(), partition, floor),
             checkpointer: Checkpointer::new(

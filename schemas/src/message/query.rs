@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ExecutionId, InstanceId, JobId, WorkerId};
+use crate::subject::Lane;
 use crate::time::Timestamp;
 use crate::view::{ExecutionStatus, ExecutionSummary, ExecutionView, ExplainView, HoldView};
 
@@ -90,6 +91,10 @@ pub struct OrchestratorStatus {
     pub instance: InstanceId,
     /// Its counters by their names.
     pub counters: BTreeMap<String, u64>,
+    /// So much is live in the partition that was asked about that nothing more should be submitted to
+    /// these lanes.
+    #[serde(default)]
+    pub full: Vec<Lane>,
 }
 
 /// The owner's answer.

@@ -503,6 +503,7 @@ fn replies() {
         &QueryReply::Status(OrchestratorStatus {
             instance: InstanceId::from_uuid(uuid::Uuid::from_u128(7)),
             counters: [("orphans".to_owned(), 0), ("repaired".to_owned(), 2)].into(),
+            full: vec![Lane::Bulk],
         }),
     );
     written(

@@ -23,23 +23,37 @@ impl Probe {
     /// A `github.addComment` that comments on nothing. Jobs of this kind travel alone, so that the
     /// server drops a second copy of one that a successor publishes again.
     pub(crate) fn toolbox(&self) -> Toolbox {
+        self.toolbox_with(|_| json!({}))
+    }
+
+    /// The same with something to say: what `output` makes of the number of comments before.
+    pub(crate) fn toolbox_with(
+        &self,
+        output: impl Fn(usize) -> Value + Clone + Send + Sync + 'static,
+    ) -> Toolbox {
         let probe = self.clone();
         let kind = WorkerKind::new("github").expect("a valid kind");
         Toolbox::new(kind).with("addComment", move |call, _params: Value| {
-            let probe = probe.clone();
+            let (probe, output) = (probe.clone(), output.clone());
             async move {
                 let from = Instant::now();
                 tokio::task::yield_now().await;
-                probe.note(call.job, from);
-                Ok(json!({}))
+                Ok(output(probe.note(call.job, from)))
             }
         })
     }
 
-    fn note(&self, job: JobId, from: Instant) {
+    /// Returns how many were noted before.
+    fn note(&self, job: JobId, from: Instant) -> usize {
         let to = Instant::now();
         let mut spans = self.0.lock().expect("not poisoned");
         spans.push(Span { job, from, to });
+        spans.len() - 1
+    }
+
+    /// What ran, in no order.
+    pub(crate) fn jobs(&self) -> Vec<JobId> {
+        self.spans().iter().map(|span| span.job).collect()
     }
 
     /// In the order in which they began.

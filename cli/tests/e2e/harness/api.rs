@@ -12,6 +12,9 @@ use super::{TOKEN, wait};
 /// Longer than any answer of the gateway takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A gateway starts within this time.
+const START_WITHIN: Duration = Duration::from_secs(20);
+
 /// The API at a base URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
@@ -56,6 +59,21 @@ impl Api {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Waits until the gateway answers.
+    pub(crate) async fn wait_until_answering(&self) -> Result<()> {
+        let answering = wait::until("the gateway to answer", START_WITHIN, async || {
+            let health = self.get("/api/health").await.ok();
+            Ok(health.filter(|health| health.status == 200))
+        });
+        answering.await.map(drop)
+    }
+
+    /// Starts a workflow with an `Idempotency-Key`.
+    pub(crate) async fn post_once(&self, path: &str, body: &Value, key: &str) -> Result<Answer> {
+        let request = self.request(Method::POST, path).json(body);
+        self.send(request.header("idempotency-key", key)).await
     }
 
     /// Stores a definition.
