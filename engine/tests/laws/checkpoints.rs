@@ -95,6 +95,8 @@ fn a_checkpoint_that_failed_is_in_the_next_one() {
         let segments = [rig.state.take_delta()];
         let restored = restored(&rig, &segments);
         assert_eq!(restored.live(), 4, "full: {full}");
+        assert!(restored.live_bytes() > 0);
+        assert_eq!(restored.live_bytes(), rig.state.live_bytes());
         assert_eq!(ids(&restored), ids(&rig.state));
     }
 }

@@ -104,6 +104,7 @@ fn who_is_not_first_any_more_is_not_woken_for_ever() {
         inputs += 1;
         assert!(inputs < 20, "woken again and again");
     }
+    assert_eq!(rig.state.live_bytes(), 0, "what has ended is not live");
     assert!(
         rig.now.since(crate::rig::BEGIN) >= Duration::from_secs(180),
         "one a minute"
