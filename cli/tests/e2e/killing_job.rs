@@ -17,7 +17,7 @@ const CRASHES: u32 = 5;
 const INNOCENT: usize = 20;
 
 /// Each crash is followed by 30 s in which the server waits for a sign of life.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(400);
 
 const POLL: Duration = Duration::from_millis(50);
 
