@@ -1,7 +1,8 @@
 //! Which partitions have no room for more executions, as their owners say.
 //!
-//! Asked by gateways beside their work, so that no submission waits for an answer. An owner that does not
-//! answer is no reason to refuse: the log has a bound of its own.
+//! Asked by gateways beside their work, so that no submission waits for an answer. Of an owner that does not
+//! answer, what it said last is believed: one that never did is no reason to refuse, as the log has a bound
+//! of its own, and one that was full and is too busy to answer is probably full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +78,7 @@ async fn ask_again_and_again(broker: &Broker, known: &[Full]) {
         join_all(asked.map(async |(partition, known)| {
             let full = match broker.ask(partition, &Query::Status).await {
                 Ok(Some(QueryReply::Status(status))) => status.full,
-                _ => Vec::new(),
+                _ => return,
             };
             for lane in Lane::ALL {
                 let is_full = full.contains(&lane);

@@ -67,11 +67,13 @@ fn input() -> Value {
     json!({ "text": "x".repeat(INPUT_BYTES) })
 }
 
-/// Submits until nothing is taken any more, and returns what was.
+/// Submits until nothing is taken any more, and returns what was. What comes after the first `at_once` is
+/// submitted at leisure.
 async fn submit_until_full(
     desk: &Desk,
     workflow: &WorkflowRef,
     lane: Lane,
+    at_once: usize,
 ) -> Result<Vec<ExecutionId>> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let body = json!({ "input": input(), "lane": lane });
@@ -87,6 +89,9 @@ async fn submit_until_full(
         if status == StatusCode::ACCEPTED {
             let id = answer["executionId"].as_str().context("an id")?;
             accepted.push(id.parse()?);
+            if accepted.len() >= at_once {
+                sleep(POLL).await;
+            }
             taken = Instant::now();
             continue;
         }
@@ -126,7 +131,7 @@ async fn a_full_queue_and_a_full_log_are_worked_off_as_soon_as_there_are_workers
     let orchestrator = world.orchestrator();
     let desk = world.desk().await?;
     let workflow = world.apply(SOURCE).await?;
-    let ids = submit_until_full(&desk, &workflow, Lane::Bulk).await?;
+    let ids = submit_until_full(&desk, &workflow, Lane::Bulk, usize::MAX).await?;
     let held = ids.len() * INPUT_BYTES;
     // Gateways leave a quarter of the log free.
     let streams = usize::try_from(LOG_BYTES / 4 * 3 + WORK_BYTES)?;
@@ -155,7 +160,10 @@ async fn a_full_queue_and_a_full_log_are_worked_off_as_soon_as_there_are_workers
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_is_taken_in_than_may_be_live_and_the_last_of_it_is_for_those_who_wait()
 -> Result<()> {
-    const LIVE_BYTES: usize = 4 * 1024 * 1024;
+    const LIVE_BYTES: usize = 16 * 1024 * 1024;
+    // Owners are asked twice a second: what is submitted between two answers must be little against the
+    // eighth that is kept for those who wait.
+    const AT_ONCE: usize = LIVE_BYTES / INPUT_BYTES / 4;
     let world = bounded_by(Limits {
         live_bytes: i64::try_from(LIVE_BYTES)?,
         ..Limits::default()
@@ -164,13 +172,13 @@ async fn no_more_is_taken_in_than_may_be_live_and_the_last_of_it_is_for_those_wh
     let orchestrator = world.orchestrator();
     let desk = world.desk().await?;
     let workflow = world.apply(SOURCE).await?;
-    let mut ids = submit_until_full(&desk, &workflow, Lane::Bulk).await?;
+    let mut ids = submit_until_full(&desk, &workflow, Lane::Bulk, AT_ONCE).await?;
     let bulk = ids.len();
     // An input counts twice while a job has it too.
     assert!(bulk * INPUT_BYTES > LIVE_BYTES / 4, "{bulk}");
     // What was under way when the owners became full came on top.
     assert!(bulk * INPUT_BYTES < LIVE_BYTES * 2, "{bulk}");
-    ids.extend(submit_until_full(&desk, &workflow, Lane::Interactive).await?);
+    ids.extend(submit_until_full(&desk, &workflow, Lane::Interactive, 0).await?);
     assert!(ids.len() > bulk, "the other lane has room left");
 
     let probe = Probe::default();
