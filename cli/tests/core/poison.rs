@@ -30,9 +30,11 @@ const CRASHES: u32 = 5;
 /// Each crash is a lease that expires.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const CHILD: &str = "poison::an_orchestrator_of_another_process";
+/// The test that plays two parts, by which its other process is told what to run.
+const CRASHING: &str =
+    "poison::an_input_that_ends_the_process_is_set_aside_and_everything_else_goes_on";
 
-/// Where the other process finds its server.
+/// Where the other process finds its server; a process with it is the other one.
 const CHILD_URL: &str = "AFU9_TEST_CHILD_URL";
 
 const SOURCE: &str = concat!(
@@ -144,6 +146,13 @@ async fn inputs_that_panic_are_set_aside_and_everything_else_goes_on() -> Result
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_ends_the_process_is_set_aside_and_everything_else_goes_on() -> Result<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what a parent tells its child, not configuration"
+    )]
+    if let Ok(url) = std::env::var(CHILD_URL) {
+        return be_ended(&url).await;
+    }
     let world = World::start().await?;
     let worker = world.worker();
     let workflow = world.apply(SOURCE).await?;
@@ -264,9 +273,10 @@ async fn a_tool_that_panics_fails_its_attempt_only() -> Result<()> {
     Ok(())
 }
 
+/// This test in a process of its own, where it plays the other part.
 fn spawn(world: &World) -> Result<tokio::process::Child> {
     let child = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["--exact", CHILD, "--ignored", "--nocapture"])
+        .args(["--exact", CRASHING, "--nocapture"])
         .env(CHILD_URL, world.url())
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -274,18 +284,9 @@ fn spawn(world: &World) -> Result<tokio::process::Child> {
     Ok(child)
 }
 
-/// No test by itself: the process that the input of another test ends.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "runs as a process of another test"]
-async fn an_orchestrator_of_another_process() -> Result<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what a parent tells its child, not configuration"
-    )]
-    let Ok(url) = std::env::var(CHILD_URL) else {
-        return Ok(());
-    };
-    let mut broker = Broker::connect(world::config(&url, &Shape::default())).await?;
+/// The part of the other process: an orchestrator that the input of the test ends.
+async fn be_ended(url: &str) -> Result<()> {
+    let mut broker = Broker::connect(world::config(url, &Shape::default())).await?;
     broker.ensure_topology().await?;
     let orchestrator = Orchestrator::new(broker, faulty());
     orchestrator.run(CancellationToken::new()).await?;
