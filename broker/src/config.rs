@@ -1,6 +1,7 @@
 //! How to reach NATS, and what to ask of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use afu9_schemas::{PartitionCount, WorkerKind};
 
@@ -23,9 +24,18 @@ pub struct Config {
     pub partitions: PartitionCount,
     /// Worker kinds that have a work queue.
     pub kinds: Vec<WorkerKind>,
-    /// Bounds of the streams.
+    /// A delivered job that shows no sign of life for this long is given to another worker. Workers show
+    /// one three times as often, so every process must be told the same.
+    pub ack_wait: Duration,
+    /// Idempotency keys are forgotten after this time.
+    pub key_age: Duration,
+    /// Bounds of the streams and buckets.
     pub limits: Limits,
 }
+
+/// [`Config::ack_wait`] unless told otherwise: longer than a worker may pause for a busy machine, a slow
+/// disk or a short loss of its connection.
+pub const DEFAULT_ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// How to prove who we are. Its `Debug` shows no secret.
 #[derive(Clone, Default)]
@@ -88,8 +98,12 @@ pub enum Durability {
     Durable,
 }
 
-/// Bounds of the streams, and of what is live. Each refuses new messages when it is full, so that nothing that was
-/// accepted is ever dropped.
+/// [`Config::key_age`] unless told otherwise: as long as webhook deliveries are kept, and longer than any
+/// sender tries again by itself.
+pub const DEFAULT_KEY_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Bounds of the streams and buckets, and of what is live. Each refuses new messages when it is full, so
+/// that nothing that was accepted is ever dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Inputs that no checkpoint covers yet, in bytes.
@@ -107,6 +121,14 @@ pub struct Limits {
     pub dead_letter_bytes: i64,
     /// Artifacts, in bytes.
     pub artifact_bytes: i64,
+    /// Checkpoints of all partitions, in bytes.
+    pub checkpoint_bytes: i64,
+    /// Every version of every definition, in bytes.
+    pub definition_bytes: i64,
+    /// Idempotency keys, in bytes.
+    pub key_bytes: i64,
+    /// Leases and what is known of schedules, each, in bytes.
+    pub small_bucket_bytes: i64,
 }
 
 const MIB: i64 = 1024 * 1024;
@@ -125,6 +147,14 @@ impl Default for Limits {
             inbox_bytes: 1024 * MIB,
             dead_letter_bytes: 1024 * MIB,
             artifact_bytes: 4096 * MIB,
+            // Four times what is live: a checkpoint grows to three times its first segment, and is then
+            // written anew before that is removed.
+            checkpoint_bytes: 4096 * MIB,
+            // Three times the size of each version: thousands of large ones.
+            definition_bytes: 512 * MIB,
+            // Some seven million keys.
+            key_bytes: 2048 * MIB,
+            small_bucket_bytes: 64 * MIB,
         }
     }
 }

@@ -12,7 +12,9 @@ use crate::error::{ConnectError, RequestError};
 
 /// The oldest server whose fixes we rely on: before 2.12.5 dead letters of work queues could be lost
 /// silently, and 2.12 brought what the topology uses.
-const MIN_SERVER: (u32, u32) = (2, 12);
+const MIN_SERVER: Version = (2, 12, 5);
+
+type Version = (u32, u32, u32);
 
 /// How long a JetStream request may take before it counts as unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -188,16 +190,21 @@ async fn options(config: &Config) -> Result<ConnectOptions, ConnectError> {
     Ok(options)
 }
 
+/// The numbers of a version like `2.12.5` or `2.14.0-RC.1`; what is no number counts as 0.
+fn version(text: &str) -> Version {
+    let release = text.split(['-', '+']).next().unwrap_or_default();
+    let mut numbers = release.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
 fn check_server(client: &Client) -> Result<(), ConnectError> {
     let info = client.server_info();
-    let mut numbers = info
-        .version
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version < MIN_SERVER {
+    if version(&info.version) < MIN_SERVER {
+        let (major, minor, patch) = MIN_SERVER;
         return Err(ConnectError::TooOld {
             found: info.version,
+            needed: format!("{major}.{minor}.{patch}"),
         });
     }
     if !info.jetstream {
@@ -210,7 +217,33 @@ fn check_server(client: &Client) -> Result<(), ConnectError> {
 
 #[cfg(test)]
 mod tests {
-    use super::redacted;
+    use super::{MIN_SERVER, redacted, version};
+
+    #[test]
+    fn only_servers_whose_fixes_we_rely_on_are_new_enough() {
+        for new_enough in [
+            "2.12.5",
+            "2.12.10",
+            "2.15.1",
+            "2.14.0-RC.1",
+            "3.0.0",
+            "2.13",
+            "2.12.5+build",
+        ] {
+            assert!(version(new_enough) >= MIN_SERVER, "{new_enough}");
+        }
+        for too_old in [
+            "2.12.4",
+            "2.12",
+            "2.12.0-preview.2",
+            "2.9.25",
+            "1.99.99",
+            "",
+            "unknown",
+        ] {
+            assert!(version(too_old) < MIN_SERVER, "{too_old}");
+        }
+    }
 
     #[test]
     fn addresses_are_shown_without_passwords() {

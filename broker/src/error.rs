@@ -1,6 +1,9 @@
 //! What can go wrong with NATS.
 
+use async_nats::jetstream::ErrorCode;
 use thiserror::Error;
+
+use crate::topology::has_code;
 
 /// Any cause.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -18,10 +21,12 @@ pub enum ConnectError {
         source: Source,
     },
     /// The server is too old to rely on.
-    #[error("NATS server {found} is too old, 2.12 or newer is needed")]
+    #[error("NATS server {found} is too old: upgrade it to {needed} or newer")]
     TooOld {
         /// Its version.
         found: String,
+        /// The oldest one that can be relied on.
+        needed: String,
     },
     /// The server has JetStream switched off.
     #[error("NATS server {name} has JetStream disabled; start it with `jetstream {{}}` or `-js`")]
@@ -124,12 +129,23 @@ impl RequestError {
         Self::new(operation, source)
     }
 
+    /// Whether the stream or bucket is full and refuses what is new. Nothing was stored; try again later.
+    pub fn is_full(&self) -> bool {
+        is_full(&*self.source)
+    }
+
     pub(crate) fn new(operation: impl Into<String>, source: impl Into<Source>) -> Self {
         Self {
             operation: operation.into(),
             source: source.into(),
         }
     }
+}
+
+/// Whether the server refused a message because its stream is full.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    // The same code stands for a disk that fails.
+    has_code(error, ErrorCode::STREAM_STORE_FAILED) && chain(error).contains("maximum")
 }
 
 /// An error and its causes on one line, for logs.

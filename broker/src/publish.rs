@@ -12,7 +12,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 
 use crate::connection::Broker;
-use crate::error::PublishError;
+use crate::error::{PublishError, is_full};
 use crate::topology::has_code;
 
 /// Messages of one call in flight at once. A window of 500 publishes over 200,000 messages a second;
@@ -158,9 +158,7 @@ fn classify(subject: String, error: async_nats::jetstream::context::PublishError
             source: error.into(),
         },
         PublishErrorKind::Other => {
-            if has_code(&error, ErrorCode::STREAM_STORE_FAILED)
-                && error.to_string().contains("maximum")
-            {
+            if is_full(&error) {
                 PublishError::Full { subject }
             } else if has_code(&error, ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) {
                 PublishError::Refused {

@@ -1,6 +1,6 @@
 //! The streams and buckets AFU-9 needs: created when they are missing, compared when they are
 //! there. A difference is reported and never mended silently: an operator may have meant it, and
-//! some changes lose messages.
+//! some changes lose messages. Only buckets of versions that knew no bounds are given them.
 
 use std::time::Duration;
 
@@ -55,6 +55,10 @@ const ADVISORY_BYTES: i64 = 64 * 1024 * 1024;
 /// Where the server says that it gave up on a message; the names of stream and consumer follow.
 const MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES";
 
+/// How long the mark of an orchestrator that has gone is kept: all others hear of it at once, and each
+/// process that ever ran would otherwise leave one for ever.
+pub(crate) const MEMBER_MARKER: Duration = Duration::from_secs(3600);
+
 /// What the names of all work queues begin with.
 pub(crate) const WORK_PREFIX: &str = "AFU9_WORK_";
 
@@ -77,7 +81,7 @@ pub struct Report {
 /// One setting that is not what this configuration would create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// The stream.
+    /// The stream, or that of the bucket.
     pub stream: String,
     /// The setting.
     pub setting: &'static str,
@@ -111,8 +115,10 @@ impl Broker {
             self.ensure_stream(stream, &mut report).await?;
         }
         self.adopt_partitions(&mut report).await?;
+        let mut refused = false;
         for bucket in buckets(&self.config) {
-            self.ensure_bucket(bucket, &mut report).await?;
+            self.ensure_bucket(bucket, &mut refused, &mut report)
+                .await?;
         }
         self.ensure_artifacts(&mut report).await?;
         for drift in &report.drift {
@@ -164,12 +170,14 @@ impl Broker {
                 }
             }
         }
-        let buckets = buckets(&self.config)
-            .into_iter()
-            .map(|bucket| bucket.bucket);
-        for bucket in buckets {
-            if self.jetstream.get_key_value(&bucket).await.is_err() {
-                report.missing.push(bucket);
+        for wanted in buckets(&self.config) {
+            match self.jetstream.get_key_value(&wanted.bucket).await {
+                Ok(found) => compare_bucket(
+                    &wanted,
+                    &found.stream.cached_info().config,
+                    &mut report.drift,
+                ),
+                Err(_) => report.missing.push(wanted.bucket),
             }
         }
         if self.jetstream.get_object_store(ARTIFACTS).await.is_err() {
@@ -241,10 +249,28 @@ impl Broker {
     async fn ensure_bucket(
         &self,
         wanted: kv::Config,
+        refused: &mut bool,
         report: &mut Report,
     ) -> Result<(), RequestError> {
         let bucket = wanted.bucket.clone();
-        if self.jetstream.get_key_value(&bucket).await.is_ok() {
+        if let Ok(found) = self.jetstream.get_key_value(&bucket).await {
+            let mut found = found.stream.cached_info().config.clone();
+            if !*refused && let Some(changed) = bounded(&wanted, &found) {
+                match self.jetstream.update_stream(&changed).await {
+                    Ok(_) => {
+                        tracing::info!(bucket, "bounds of a bucket set");
+                        found = changed;
+                    }
+                    // Nothing is wrong that was right before: a role that may not do this, or a server
+                    // without room, works on. The others are not tried: each would take as long.
+                    Err(error) => {
+                        *refused = true;
+                        let error = crate::error::chain(&error);
+                        tracing::warn!(bucket, error, "bounds of a bucket not set");
+                    }
+                }
+            }
+            compare_bucket(&wanted, &found, &mut report.drift);
             return Ok(());
         }
         match self.jetstream.create_key_value(wanted).await {
@@ -386,21 +412,89 @@ fn work_storage(durability: Durability) -> StorageType {
 }
 
 fn buckets(config: &Config) -> Vec<kv::Config> {
-    let bucket = |name: &str, description: &str, history| kv::Config {
+    let limits = &config.limits;
+    let bucket = |name: &str, description: &str, max_bytes| kv::Config {
         bucket: name.to_owned(),
         description: description.to_owned(),
-        history,
+        history: 1,
+        max_bytes,
         num_replicas: config.replicas.count(),
         storage: StorageType::File,
         ..kv::Config::default()
     };
     vec![
-        bucket(CHECKPOINTS, "state and floor of each partition", 1),
-        bucket(OWNERS, "which orchestrator owns which partition", 1),
-        bucket(DEFINITIONS, "workflow definitions", 1),
-        bucket(IDEMPOTENCY, "which execution belongs to which key", 1),
-        bucket(SCHEDULES, "how far each schedule has got", 1),
+        bucket(
+            CHECKPOINTS,
+            "state and floor of each partition",
+            limits.checkpoint_bytes,
+        ),
+        kv::Config {
+            limit_markers: Some(MEMBER_MARKER),
+            ..bucket(
+                OWNERS,
+                "which orchestrator owns which partition",
+                limits.small_bucket_bytes,
+            )
+        },
+        bucket(DEFINITIONS, "workflow definitions", limits.definition_bytes),
+        kv::Config {
+            max_age: config.key_age,
+            ..bucket(
+                IDEMPOTENCY,
+                "which execution belongs to which key",
+                limits.key_bytes,
+            )
+        },
+        bucket(
+            SCHEDULES,
+            "how far each schedule has got",
+            limits.small_bucket_bytes,
+        ),
     ]
+}
+
+/// The configuration of a bucket's stream with the bounds it lacks, if it lacks any. A bound of another
+/// size is somebody's choice; how long keys are kept, the configuration alone says.
+fn bounded(wanted: &kv::Config, found: &StreamConfig) -> Option<StreamConfig> {
+    let mut changed = found.clone();
+    if found.max_bytes <= 0 {
+        changed.max_bytes = wanted.max_bytes;
+    }
+    if wanted.max_age > Duration::ZERO {
+        changed.max_age = wanted.max_age;
+    }
+    if wanted.limit_markers.is_some() {
+        changed.allow_message_ttl = true;
+    }
+    (changed != *found).then_some(changed)
+}
+
+fn compare_bucket(wanted: &kv::Config, found: &StreamConfig, drift: &mut Vec<Drift>) {
+    let mut check = |setting: &'static str, expected: String, found_text: String| {
+        if expected != found_text {
+            drift.push(Drift {
+                stream: found.name.clone(),
+                setting,
+                expected,
+                found: found_text,
+            });
+        }
+    };
+    check(
+        "max_bytes",
+        wanted.max_bytes.to_string(),
+        found.max_bytes.to_string(),
+    );
+    check(
+        "max_age",
+        format!("{:?}", wanted.max_age),
+        format!("{:?}", found.max_age),
+    );
+    check(
+        "replicas",
+        wanted.num_replicas.to_string(),
+        found.num_replicas.to_string(),
+    );
 }
 
 /// Settings whose difference matters to correctness or to an operator.

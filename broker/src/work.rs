@@ -16,10 +16,6 @@ use crate::topology::work_stream;
 
 pub use consumer::{Delivery, WorkConsumer};
 
-/// A delivered job that shows no sign of life for this long is given to another worker. Workers
-/// show one three times as often.
-pub const ACK_WAIT: Duration = Duration::from_secs(30);
-
 /// A job that was delivered this often without an answer kills workers, or was beside one that does, or
 /// none can read it. This is a guard against crashes; attempts are counted by the engine.
 pub const MAX_DELIVER: i64 = 3;
@@ -92,6 +88,59 @@ impl Broker {
         Ok(())
     }
 
+    /// The same, and gives those that are there the patience of this configuration. Orchestrators alone do
+    /// this: workers show signs of life as they are told, and must not be taken for dead meanwhile.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn adjust_work_consumers(&self, kind: &WorkerKind) -> Result<(), RequestError> {
+        for part in Part::ALL {
+            let found = self.work_consumer_of(kind, part).await?;
+            let before = found.cached_info().config.ack_wait;
+            if before != self.config.ack_wait {
+                self.change_patience(kind, part, before).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn change_patience(
+        &self,
+        kind: &WorkerKind,
+        part: Part,
+        before: Duration,
+    ) -> Result<(), RequestError> {
+        let failed = |error: async_nats::Error| {
+            let name = part.consumer_name();
+            let operation = format!("setting ack_wait of the work queue {kind} ({name})");
+            RequestError::new(operation, error)
+        };
+        let stream = self
+            .jetstream
+            .get_stream_no_info(work_stream(kind))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        stream
+            .update_consumer(self.work_consumer_config(kind, part))
+            .await
+            .map_err(|error| failed(error.into()))?;
+        let (before, now) = (before.as_millis(), self.config.ack_wait.as_millis());
+        tracing::info!(%kind, before, now, "ack_wait of a work queue changed");
+        Ok(())
+    }
+
+    fn work_consumer_config(&self, kind: &WorkerKind, part: Part) -> pull::Config {
+        pull::Config {
+            durable_name: Some(part.consumer_name()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.config.ack_wait,
+            max_deliver: part.max_deliver(),
+            max_ack_pending: MAX_ACK_PENDING,
+            filter_subject: part.subject(kind),
+            ..pull::Config::default()
+        }
+    }
+
     async fn work_consumer_of(
         &self,
         kind: &WorkerKind,
@@ -107,18 +156,7 @@ impl Broker {
             .await
             .map_err(|error| failed(error.into()))?;
         stream
-            .get_or_create_consumer(
-                &name,
-                pull::Config {
-                    durable_name: Some(name.clone()),
-                    ack_policy: AckPolicy::Explicit,
-                    ack_wait: ACK_WAIT,
-                    max_deliver: part.max_deliver(),
-                    max_ack_pending: MAX_ACK_PENDING,
-                    filter_subject: part.subject(kind),
-                    ..pull::Config::default()
-                },
-            )
+            .get_or_create_consumer(&name, self.work_consumer_config(kind, part))
             .await
             .map_err(|error| failed(error.into()))
     }

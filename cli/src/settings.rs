@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE};
 use afu9_broker::{Auth, Durability, Replicas};
 use afu9_schemas::{PartitionCount, WorkerKind, tool};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,6 +21,24 @@ const DEFAULT_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 3000);
 /// costs an idle pull request and four writes of its lease and checkpoint a second.
 const DEFAULT_PARTITIONS: u16 = 4;
 
+/// Below this a worker on a busy machine would be taken for dead.
+const MIN_ACK_WAIT_MS: u64 = 1_000;
+
+/// The jobs of a dead worker wait this long: ten minutes are more than anybody would want.
+const MAX_ACK_WAIT_MS: u64 = 600_000;
+
+/// GitHub offers a delivery again for three days, and the router tries it for an hour.
+const MIN_KEY_AGE_HOURS: u64 = 96;
+
+/// A year.
+const MAX_KEY_AGE_HOURS: u64 = 365 * 24;
+
+/// History may wait in its stream for thirty days: what is dropped must not come after that.
+const MIN_KEEP_DAYS: u64 = 31;
+
+/// Ten years.
+const MAX_KEEP_DAYS: u64 = 3650;
+
 /// Quiet by default, and quieter still for the libraries.
 const DEFAULT_FILTER: &str = "info,async_nats=warn,sqlx=warn,hyper=warn,tower=warn";
 
@@ -28,6 +47,8 @@ const DEFAULT_FILTER: &str = "info,async_nats=warn,sqlx=warn,hyper=warn,tower=wa
 pub(crate) struct Settings {
     pub(crate) nats: NatsSettings,
     pub(crate) database: Option<DatabaseSettings>,
+    /// How long history is kept in the database; for ever, if not said.
+    pub(crate) keep_history: Option<Duration>,
     pub(crate) gateway: GatewaySettings,
     pub(crate) github: Option<GithubSettings>,
     pub(crate) worker: WorkerSettings,
@@ -46,6 +67,8 @@ pub(crate) struct NatsSettings {
     pub(crate) replicas: Replicas,
     pub(crate) durability: Durability,
     pub(crate) partitions: PartitionCount,
+    pub(crate) ack_wait: Duration,
+    pub(crate) key_age: Duration,
 }
 
 #[derive(Debug)]
@@ -130,6 +153,9 @@ impl Settings {
         let settings = Self {
             nats: nats(&mut reader),
             database: database(&mut reader),
+            keep_history: reader
+                .number("history.keep_days", MIN_KEEP_DAYS, MAX_KEEP_DAYS)
+                .map(|days| Duration::from_secs(days * 24 * 3600)),
             gateway: gateway(&mut reader),
             github: github(&mut reader),
             worker: worker(&mut reader),
@@ -177,6 +203,8 @@ impl Settings {
             durability: self.nats.durability,
             partitions: self.nats.partitions,
             kinds,
+            ack_wait: self.nats.ack_wait,
+            key_age: self.nats.key_age,
             limits: afu9_broker::config::Limits::default(),
         }
     }
@@ -233,6 +261,12 @@ fn nats(reader: &mut Reader) -> NatsSettings {
                 PartitionCount::new(text.parse().ok()?).ok()
             })
             .unwrap_or_else(|| PartitionCount::new(DEFAULT_PARTITIONS).expect("in range")),
+        ack_wait: reader
+            .millis("nats.ack_wait_ms", MIN_ACK_WAIT_MS, MAX_ACK_WAIT_MS)
+            .unwrap_or(DEFAULT_ACK_WAIT),
+        key_age: reader
+            .number("nats.key_age_hours", MIN_KEY_AGE_HOURS, MAX_KEY_AGE_HOURS)
+            .map_or(DEFAULT_KEY_AGE, |hours| Duration::from_secs(hours * 3600)),
     }
 }
 
@@ -410,6 +444,35 @@ mod tests {
             "postgres://",
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");
+        }
+    }
+
+    #[test]
+    fn times_of_nats_have_defaults_and_bounds() {
+        let broker = |pairs: &[_]| read(pairs).expect("valid").broker("x");
+        let usual = broker(&[]);
+        assert_eq!(
+            (usual.ack_wait, usual.key_age),
+            (DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE)
+        );
+        let chosen = broker(&[
+            ("AFU9_NATS__ACK_WAIT_MS", "2000"),
+            ("AFU9_NATS__KEY_AGE_HOURS", "96"),
+        ]);
+        let four_days = Duration::from_secs(96 * 3600);
+        assert_eq!(
+            (chosen.ack_wait, chosen.key_age),
+            (Duration::from_secs(2), four_days)
+        );
+        for (name, value) in [
+            ("AFU9_NATS__ACK_WAIT_MS", "999"),
+            ("AFU9_NATS__ACK_WAIT_MS", "600001"),
+            ("AFU9_NATS__KEY_AGE_HOURS", "95"),
+            ("AFU9_NATS__KEY_AGE_HOURS", "8761"),
+            ("AFU9_HISTORY__KEEP_DAYS", "30"),
+            ("AFU9_HISTORY__KEEP_DAYS", "3651"),
+        ] {
+            assert!(read(&[(name, value)]).is_err(), "{name}={value}");
         }
     }
 

@@ -3,12 +3,13 @@
 //! A checkpoint is a floor and a list of segments. Each segment says what changed since the one
 //! before it; now and then one that holds everything replaces them all.
 
+use afu9_schemas::codec::{self, DecodeError};
 use afu9_schemas::message::Input;
 use afu9_schemas::view::HoldView;
 use afu9_schemas::{ExecutionId, JobId, Lane, Timestamp, WorkerKind};
 use serde::{Deserialize, Serialize};
 
-use crate::execution::Execution;
+use crate::execution::{Execution, v1};
 use crate::requests::Requests;
 
 /// What changed between two checkpoints. Written once, never changed.
@@ -56,6 +57,17 @@ pub struct Shared {
 }
 
 impl Segment {
+    /// Reads a segment that this version or an earlier one wrote.
+    ///
+    /// # Errors
+    /// See [`codec::decode`]; whatever it is, the segment must be left in place.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.first() == Some(&1) {
+            return codec::decode::<v1::Segment>(bytes).map(Into::into);
+        }
+        codec::decode(bytes)
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.executions.is_empty()

@@ -51,6 +51,7 @@ mod reopen;
 mod scope;
 mod step;
 mod unit;
+pub(crate) mod v1;
 mod view;
 mod wait;
 

@@ -209,7 +209,7 @@ pub(crate) struct Listing {
 }
 
 /// What the past says of one execution.
-enum Past {
+pub(crate) enum Past {
     Known(Box<ExecutionView>, Source),
     Unknown,
     Away,
@@ -276,7 +276,11 @@ impl App {
         })
     }
 
-    async fn look_back(&self, id: ExecutionId) -> Result<Past, StoredError> {
+    /// Looks for an execution in the past alone.
+    ///
+    /// # Errors
+    /// Only when the database's answer cannot be used.
+    pub(crate) async fn look_back(&self, id: ExecutionId) -> Result<Past, StoredError> {
         match self.stored.show(id).await {
             Ok(Some(view)) => return Ok(Past::Known(Box::new(view), Source::History)),
             Ok(None) => {}

@@ -8,7 +8,7 @@ mod kind;
 
 use std::time::Duration;
 
-use afu9_broker::PublishError;
+use afu9_broker::{PublishError, RequestError};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{self, HeaderValue};
@@ -73,6 +73,19 @@ impl Problem {
             "try again; if it stays, see `nats` in /api/ready",
         )
         .caused_by(cause)
+    }
+
+    /// The broker did not do what was asked of it, perhaps for want of room.
+    pub(crate) fn request(cause: &RequestError) -> Self {
+        if cause.is_full() {
+            return Self::new(
+                Kind::StreamFull,
+                "nothing was stored: the bucket for it is full and refuses what is new",
+                "try again later; an operator should look at the bounds in docs/configuration.md",
+            )
+            .caused_by(cause);
+        }
+        Self::broker(cause)
     }
 
     /// The broker did not store a message.

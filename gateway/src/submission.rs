@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::accepted::Remember;
 use crate::app::{App, now};
-use crate::executions::Found;
+use crate::executions::{Found, Past};
 use crate::stored::StoredError;
 
 /// What submitting under a key came to.
@@ -26,6 +26,15 @@ pub(crate) enum Submitted {
     Before(Box<ExecutionSummary>),
     /// The key was used for something else.
     OtherContent,
+}
+
+/// How long ago a name may have been used before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NameAge {
+    /// Anybody may send it again at any time.
+    Any,
+    /// Less long than claims are kept: it was made from something that is forgotten before them.
+    Young,
 }
 
 /// Why nothing can be said about a submission: try again under the same key.
@@ -68,12 +77,17 @@ impl App {
     /// The id of an earlier claim counts, whatever would be derived now: another version of the
     /// workflow may give the same submission another key, and so another partition.
     ///
+    /// Claims are forgotten after a time. So a name that is claimed anew, if `age` says that it may be
+    /// an old one, is looked up in the past: what it once started counts for as long as it is known there.
+    /// If the past is away it is a new one, so that submissions do not wait for the database.
+    ///
     /// # Errors
     /// See [`SubmitError`]; submitting again under the same name is harmless.
     pub(crate) async fn submit_once(
         &self,
         name: &str,
         content: &str,
+        age: NameAge,
         start: Start,
     ) -> Result<Submitted, SubmitError> {
         let partitions = self.broker.partitions();
@@ -97,6 +111,11 @@ impl App {
                 Found::PastAway => return Err(SubmitError::PastAway),
                 // An owner that comes back knows what it has begun: a second start changes nothing.
                 Found::Unknown | Found::OwnerAway => {}
+            }
+        } else if age == NameAge::Any {
+            let past = self.look_back(execution).await;
+            if let Past::Known(view, _) = past.map_err(SubmitError::Past)? {
+                return Ok(Submitted::Before(Box::new(view.summary)));
             }
         }
         self.submit(execution, start)

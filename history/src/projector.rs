@@ -25,11 +25,13 @@ use crate::store::MigrateError;
 
 mod handle;
 mod letters;
+mod retention;
 mod run_once;
 mod stream;
 
 pub use handle::{Handle, Status};
 pub use letters::LetterProjector;
+pub use retention::{Dropped, Retention};
 pub use run_once::{DeadMessage, Report};
 pub use stream::StreamSource;
 

@@ -16,6 +16,7 @@ mod columns;
 mod dead_letters;
 mod executions;
 mod repositories;
+mod retention;
 mod steps;
 mod tool_calls;
 mod workflows;

@@ -15,6 +15,8 @@ mod dead_letters;
 mod projection;
 #[path = "history/queries.rs"]
 mod queries;
+#[path = "history/retention.rs"]
+mod retention;
 #[path = "history/schema.rs"]
 mod schema;
 #[path = "history/writing.rs"]

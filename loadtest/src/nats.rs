@@ -62,7 +62,10 @@ impl Nats {
     }
 
     /// Asks JetStream; an answer that is an error is one.
-    pub(crate) async fn api(&self, call: &str, request: &Value) -> Result<Value> {
+    ///
+    /// # Errors
+    /// When no server answers, or it refuses.
+    pub async fn api(&self, call: &str, request: &Value) -> Result<Value> {
         let subject = format!("$JS.API.{call}");
         let body = if request.is_null() {
             String::new()

@@ -74,7 +74,7 @@ impl Orchestrator {
 
     async fn run_to_the_end(self, shutdown: CancellationToken) -> Result<(), Error> {
         for kind in self.broker.config().kinds.clone() {
-            self.broker.ensure_work_consumers(&kind).await?;
+            self.broker.adjust_work_consumers(&kind).await?;
         }
         let store = self.broker.leases().await?;
         let (writer, writing) = LogWriter::start(self.broker.clone());

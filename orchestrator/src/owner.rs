@@ -77,7 +77,9 @@ pub(crate) enum OwnerError {
     #[error("the lease of partition {0} was not renewed in time")]
     LeaseExpired(Partition),
     /// The partition holds something this build cannot read; a newer one can.
-    #[error("partition {partition} holds inputs of a newer version, at {sequence}")]
+    #[error(
+        "partition {partition} holds an input of a newer version, at {sequence}: run that version"
+    )]
     FromTheFuture { partition: Partition, sequence: u64 },
     /// The partition could not be loaded.
     #[error("cannot load partition {partition}")]

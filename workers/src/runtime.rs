@@ -36,6 +36,9 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(25);
 /// Of the slots, one in this many is kept for the interactive lane.
 const INTERACTIVE_SHARE: usize = 4;
 
+/// Signs of life within the server's patience with a job: two of them may be lost.
+const SIGNS_OF_LIFE: u32 = 3;
+
 /// Pause before the worker listens to questions again after it could not.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,11 @@ struct Shared {
 impl Shared {
     fn gate(&self) -> &Gate {
         &self.config.gate
+    }
+
+    /// How often the server is told that a job is being worked on.
+    fn sign_of_life(&self) -> Duration {
+        self.broker.config().ack_wait / SIGNS_OF_LIFE
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which execution belongs to which key of a submitter, for ever.
+//! Which execution belongs to which key of a submitter, until the key is forgotten.
 
 use afu9_schemas::{ExecutionId, codec};
 use async_nats::jetstream::kv;
@@ -38,10 +38,10 @@ impl Broker {
 }
 
 impl IdempotencyStore {
-    /// Claims `key`. Returns `None` if the claim is new, or the claim that was there.
+    /// Claims `key`. Returns `None` if the claim is new (or was forgotten), or the claim that was there.
     ///
     /// # Errors
-    /// When the server does not answer.
+    /// When the server does not answer, or there is no room for another key: see [`RequestError::is_full`].
     pub async fn claim(&self, key: &str, claim: &Claim) -> Result<Option<Claim>, RequestError> {
         // Keys are a submitter's own text: hashed, they are safe as a key here and of one length.
         let key = hex::encode(Sha256::digest(key));

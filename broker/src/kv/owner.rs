@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Swap, swap};
 use crate::connection::Broker;
 use crate::error::RequestError;
-use crate::topology::OWNERS;
+use crate::topology::{MEMBER_MARKER, OWNERS};
 
 /// A partition's lease, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,8 +153,13 @@ impl LeaseStore {
     /// # Errors
     /// When the server does not answer.
     pub async fn forget(&self, instance: InstanceId) -> Result<(), RequestError> {
+        let key = format!("member.{instance}");
+        if self.store.purge_with_ttl(&key, MEMBER_MARKER).await.is_ok() {
+            return Ok(());
+        }
+        // The bucket is that of a version whose marks stay, and nobody has changed it yet.
         self.store
-            .purge(format!("member.{instance}"))
+            .purge(key)
             .await
             .map_err(|error| RequestError::new("removing a member", error))
     }

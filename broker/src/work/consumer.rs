@@ -17,11 +17,14 @@ use futures::stream::{SelectAll, StreamExt};
 use crate::connection::Broker;
 use crate::error::RequestError;
 
-/// How long one pull request lives: short, so that one the server lost holds its slots for seconds
-/// only. No idle heartbeat is asked for: on receiving one, async-nats 0.51 returns from a batch's
-/// poll without a wake-up for the next message, and a job that came afterwards would lie in our
-/// buffer until the server's patience with it ends.
-const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// How long one pull request lives: short, so that one the server lost holds its slots for seconds only
+/// (async-nats gives up 5 s after this time), and a job that is to run alone does not wait longer for
+/// the requests of others to end.
+///
+/// No idle heartbeat is asked for: on receiving one, async-nats 0.51 returns from a batch's poll without
+/// a wake-up for the next message, and a job that came afterwards would lie in our buffer until the
+/// server's patience with it ends.
+const PULL_EXPIRES: Duration = Duration::from_secs(2);
 
 /// Pull requests open at once. More would not fetch faster, and each costs the server memory.
 const MAX_PULLS: usize = 4;

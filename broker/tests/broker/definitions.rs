@@ -1,13 +1,16 @@
 //! Definitions and idempotency keys: whoever comes second learns what the first one did.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use afu9_broker::config::Limits;
 use afu9_broker::kv::{Applied, Claim, DefinitionStore};
-use afu9_schemas::{ExecutionId, Timestamp};
+use afu9_broker::{Broker, Config};
+use afu9_schemas::{ExecutionId, Timestamp, codec};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, until};
 
 const NAME: &str = "release";
 
@@ -167,5 +170,106 @@ async fn of_many_claims_at_once_one_is_the_first() -> Result<()> {
     assert_eq!(first.len(), 1);
     let others = answers.iter().flatten();
     assert!(others.eq(std::iter::repeat_n(&claims[first[0]], 7)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_of_keys_refuses_new_ones_and_knows_the_old_ones() -> Result<()> {
+    /// A key takes some 300 bytes.
+    const MOST: usize = 1000;
+    let world = World::start().await?;
+    let limits = Limits {
+        key_bytes: 64 * 1024,
+        ..Limits::default()
+    };
+    let store = world.broker_with(limits).await?.idempotency().await?;
+    let claim = |number: usize| Claim {
+        execution: ExecutionId::derived(&number.to_string()),
+        content: "c".repeat(64),
+    };
+    let mut claimed = 0;
+    let refused = loop {
+        match store.claim(&claimed.to_string(), &claim(claimed)).await {
+            Ok(before) => assert_eq!(before, None),
+            Err(error) => break error,
+        }
+        claimed += 1;
+        assert!(claimed < MOST, "the bucket has no bound");
+    };
+    assert!(refused.is_full(), "{refused:?}");
+    assert!(claimed > 100, "only {claimed} keys fit");
+    let before = store.claim("0", &claim(1)).await?;
+    assert_eq!(before, Some(claim(0)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_forgotten_after_their_time() -> Result<()> {
+    let world = World::start().await?;
+    let config = Config {
+        key_age: Duration::from_secs(1),
+        ..world.config()
+    };
+    let mut broker = Broker::connect(config).await?;
+    broker.ensure_topology().await?;
+    let store = broker.idempotency().await?;
+    let claim = |name: &str| Claim {
+        execution: ExecutionId::derived(name),
+        content: String::new(),
+    };
+    assert_eq!(store.claim("k", &claim("first")).await?, None);
+    assert_eq!(
+        store.claim("k", &claim("second")).await?,
+        Some(claim("first"))
+    );
+    until("the key to be forgotten", || async {
+        let state = world.stream_state("KV_AFU9_IDEMPOTENCY").await?;
+        Ok((state.messages == 0).then_some(()))
+    })
+    .await?;
+    assert_eq!(store.claim("k", &claim("third")).await?, None);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_of_a_newer_version_is_refused_and_left_as_it_is() -> Result<()> {
+    let world = World::start().await?;
+    let store = world.broker().await?.definitions().await?;
+    let hash = apply(&store, 1).await?.record.workflow.hash;
+    let bucket = world
+        .jetstream()
+        .await?
+        .get_key_value("AFU9_DEFINITIONS")
+        .await?;
+    let keys = [format!("name.{NAME}"), format!("hash.{hash}")];
+    let mut before = Vec::new();
+    for key in &keys {
+        let mut newer = bucket.get(key).await?.expect("there").to_vec();
+        newer[0] = codec::WIRE_VERSION + 1;
+        let revision = bucket.put(key, newer.clone().into()).await?;
+        before.push((revision, newer));
+    }
+    let refused = [
+        store.newest(NAME).await.map(drop),
+        store.by_hash(hash).await.map(drop),
+        store.list().await.map(drop),
+        // Neither the same content nor another one is stored over it.
+        store
+            .apply(NAME, &definition(1), "test", Timestamp::from_micros(2))
+            .await
+            .map(drop),
+        store
+            .apply(NAME, &definition(2), "test", Timestamp::from_micros(2))
+            .await
+            .map(drop),
+    ];
+    for refused in refused {
+        let text = afu9_broker::error::chain(&refused.expect_err("newer"));
+        assert!(text.contains("wire version 3"), "{text}");
+    }
+    for (key, (revision, newer)) in keys.iter().zip(before) {
+        let found = bucket.entry(key).await?.expect("still there");
+        assert_eq!((found.revision, &found.value[..]), (revision, &newer[..]));
+    }
     Ok(())
 }

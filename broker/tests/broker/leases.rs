@@ -155,3 +155,34 @@ async fn members_that_are_gone_do_not_hide_what_is_there() -> Result<()> {
     assert_eq!(leases, [A, B]);
     Ok(())
 }
+
+/// Each orchestrator that ever ran would leave one otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_of_one_that_has_gone_is_not_kept_for_ever() -> Result<()> {
+    const OWNERS: &str = "KV_AFU9_OWNERS";
+    let world = World::start().await?;
+    let jetstream = world.jetstream().await?;
+    // As a version without bounds made it.
+    let config = async_nats::jetstream::kv::Config {
+        bucket: "AFU9_OWNERS".to_owned(),
+        history: 1,
+        ..async_nats::jetstream::kv::Config::default()
+    };
+    jetstream.create_key_value(config).await?;
+    let old = Broker::connect(world.config()).await?.leases().await?;
+    let mark = async |instance: InstanceId| {
+        let stream = jetstream.get_stream(OWNERS).await?;
+        let subject = format!("$KV.AFU9_OWNERS.member.{instance}");
+        let last = stream.get_last_raw_message_by_subject(&subject).await?;
+        let ttl = last.headers.get("Nats-TTL").map(ToString::to_string);
+        anyhow::Ok((last.headers.get("KV-Operation").is_some(), ttl))
+    };
+    let first = InstanceId::new();
+    old.forget(first).await?;
+    assert_eq!(mark(first).await?, (true, None));
+    let new = world.broker().await?.leases().await?;
+    let second = InstanceId::new();
+    new.forget(second).await?;
+    assert_eq!(mark(second).await?, (true, Some("3600".to_owned())));
+    Ok(())
+}

@@ -86,8 +86,8 @@ async fn what_is_queued_in_a_lane_is_counted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_after_an_idle_while_is_delivered_at_once() -> Result<()> {
-    /// Longer than a pull request lives (5 s), and well into the life of the next one.
-    const IDLE: Duration = Duration::from_secs(8);
+    /// Longer than a pull request lives (2 s), and well into the life of the next one.
+    const IDLE: Duration = Duration::from_secs(3);
     const AT_ONCE: Duration = Duration::from_secs(1);
     let world = World::start().await?;
     let broker = world.broker().await?;

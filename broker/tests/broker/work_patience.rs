@@ -1,54 +1,64 @@
-//! How long the server waits for a worker. Its patience of half a minute is shortened here by
-//! consumers that are there before the crate looks for them.
+//! How long the server waits for a worker.
 
 use std::time::Duration;
 
-use afu9_broker::Broker;
-use afu9_broker::work::WorkConsumer;
-use afu9_schemas::{Lane, subject};
+use afu9_broker::config::DEFAULT_ACK_WAIT;
+use afu9_schemas::Lane;
 use anyhow::Result;
-use async_nats::jetstream::consumer::{AckPolicy, pull};
 use tokio::time::{Instant, interval};
 
 use crate::world::{WORK, World, job, kind, pull_one, within};
 
 const PATIENCE_OF_SERVER: Duration = Duration::from_millis(500);
 
-async fn impatient(world: &World, broker: &Broker) -> Result<WorkConsumer> {
-    let name = "workers_bulk".to_owned();
-    let config = pull::Config {
-        durable_name: Some(name),
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: PATIENCE_OF_SERVER,
-        filter_subject: subject::work(&kind(), Lane::Bulk),
-        ..pull::Config::default()
-    };
-    world.create_consumer(WORK, config).await?;
-    Ok(broker.work_consumer(&kind(), Lane::Bulk).await?)
+/// Names of the consumers of a work queue.
+const CONSUMERS: [&str; 3] = ["workers_interactive", "workers_bulk", "workers_alone"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_that_are_there_get_the_patience_that_is_configured() -> Result<()> {
+    let world = World::start().await?;
+    let before = world.broker().await?;
+    before.ensure_work_consumers(&kind()).await?;
+    let mut worker = before.work_consumer(&kind(), Lane::Bulk).await?;
+    before.publish_jobs(vec![job("lost", Lane::Bulk)]).await?;
+    drop(pull_one(&mut worker).await?);
+    for patience in [PATIENCE_OF_SERVER, DEFAULT_ACK_WAIT, PATIENCE_OF_SERVER] {
+        let after = world.broker_waiting(patience).await?;
+        // A worker leaves them as they are.
+        after.ensure_work_consumers(&kind()).await?;
+        let info = world.consumer_info(WORK, "workers_bulk").await?;
+        assert_ne!(info.config.ack_wait, patience);
+        after.adjust_work_consumers(&kind()).await?;
+        for consumer in CONSUMERS {
+            let info = world.consumer_info(WORK, consumer).await?;
+            assert_eq!(info.config.ack_wait, patience, "{consumer}");
+        }
+    }
+    // It counts for what was delivered before, and the consumer of a worker that runs goes on.
+    let begun = Instant::now();
+    assert_eq!(pull_one(&mut worker).await?.delivered(), 2);
+    assert!(begun.elapsed() < DEFAULT_ACK_WAIT / 2);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signs_of_life_keep_a_job_and_their_end_gives_it_away() -> Result<()> {
     let world = World::start().await?;
-    let broker = world.broker().await?;
-    let mut worker = impatient(&world, &broker).await?;
+    let broker = world.broker_waiting(PATIENCE_OF_SERVER).await?;
+    let mut worker = broker.work_consumer(&kind(), Lane::Bulk).await?;
     let mut other = broker.work_consumer(&kind(), Lane::Bulk).await?;
     broker.publish_jobs(vec![job("long", Lane::Bulk)]).await?;
     let delivery = pull_one(&mut worker).await?;
-    other.ask(1).await?;
     let begun = Instant::now();
-    let mut signs = interval(PATIENCE_OF_SERVER / 5);
-    let next = other.next();
-    tokio::pin!(next);
+    let mut signs = interval(PATIENCE_OF_SERVER / 3);
     while begun.elapsed() < 4 * PATIENCE_OF_SERVER {
+        other.ask(1).await?;
         tokio::select! {
             _ = signs.tick() => delivery.in_progress().await?,
-            taken = &mut next => panic!("taken from a living worker: {taken:?}"),
+            taken = other.next() => assert!(taken.is_none(), "taken from a living worker: {taken:?}"),
         }
     }
-    let taken = within("the job", next)
-        .await?
-        .expect("the request has not expired");
+    let taken = pull_one(&mut other).await?;
     assert_eq!(taken.delivered(), 2);
     Ok(())
 }
@@ -56,8 +66,8 @@ async fn signs_of_life_keep_a_job_and_their_end_gives_it_away() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_worker_vanished_comes_again() -> Result<()> {
     let world = World::start().await?;
-    let broker = world.broker().await?;
-    let mut consumer = impatient(&world, &broker).await?;
+    let broker = world.broker_waiting(PATIENCE_OF_SERVER).await?;
+    let mut consumer = broker.work_consumer(&kind(), Lane::Bulk).await?;
     broker.publish_jobs(vec![job("lost", Lane::Bulk)]).await?;
     drop(pull_one(&mut consumer).await?);
     assert_eq!(pull_one(&mut consumer).await?.delivered(), 2);

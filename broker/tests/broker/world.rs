@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use afu9_broker::config::Limits;
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::log::{LogReader, LogWriter};
 use afu9_broker::work::{Delivery, WorkConsumer};
 use afu9_broker::{Auth, Broker, Config, Durability, Replicas};
@@ -70,6 +70,34 @@ impl World {
         Ok(broker)
     }
 
+    /// Another connection, whose server waits this long for a sign of life.
+    pub(crate) async fn broker_waiting(&self, ack_wait: Duration) -> Result<Broker> {
+        let mut broker = Broker::connect(Config {
+            ack_wait,
+            ..self.config()
+        })
+        .await?;
+        broker.ensure_topology().await?;
+        Ok(broker)
+    }
+
+    /// Another connection, by another way than the server's own address.
+    pub(crate) async fn broker_at(&self, url: &str) -> Result<Broker> {
+        let mut broker = Broker::connect(Config {
+            url: url.to_owned(),
+            ..self.config()
+        })
+        .await?;
+        broker.ensure_topology().await?;
+        Ok(broker)
+    }
+
+    /// Where the server listens, as `host:port`.
+    pub(crate) fn address(&self) -> Result<String> {
+        let (_, address) = self.nats.url.split_once("://").context("an address")?;
+        Ok(address.to_owned())
+    }
+
     /// JetStream without the crate under test.
     pub(crate) async fn jetstream(&self) -> Result<jetstream::Context> {
         Ok(jetstream::new(async_nats::connect(&self.nats.url).await?))
@@ -123,6 +151,8 @@ pub(crate) fn config(url: &str) -> Config {
         durability: Durability::Fast,
         partitions: PartitionCount::new(4).expect("in range"),
         kinds: vec![kind()],
+        ack_wait: DEFAULT_ACK_WAIT,
+        key_age: DEFAULT_KEY_AGE,
         limits: Limits::default(),
     }
 }

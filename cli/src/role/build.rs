@@ -7,7 +7,7 @@ use std::time::Duration;
 use afu9_broker::topology::Report;
 use afu9_broker::{Broker, RequestError};
 use afu9_gateway::{Gateway, Scope, TokenConfig};
-use afu9_history::projector;
+use afu9_history::projector::{self, Retention};
 use afu9_history::{LetterProjector, Projector, Store};
 use afu9_orchestrator::Orchestrator;
 use afu9_schemas::{WorkerId, WorkerKind};
@@ -205,18 +205,25 @@ async fn projector(settings: &Settings, database: &DatabaseSettings) -> anyhow::
     let broker = connect(settings, "projector").await?;
     let store = store(database)?;
     let letters = LetterProjector::new(store.clone(), broker.clone());
+    let keep = settings.keep_history;
+    let retention = keep.map(|keep| Retention::new(store.clone(), keep));
     let source = projector::StreamSource::new(broker);
     let projector = Projector::new(projector::Config::default(), store, source);
     Ok(Box::new(|shutdown| {
         Box::pin(async move {
             // Where history ends, dead letters do too; what of them is under way is written again.
             let stop = shutdown.child_token();
-            let both = async {
+            let history = async {
                 let ended = projector.run(shutdown).await;
                 stop.cancel();
                 ended
             };
-            let (ended, ()) = tokio::join!(both, letters.run(stop.clone()));
+            let forgetting = async {
+                if let Some(retention) = retention {
+                    retention.run(stop.clone()).await;
+                }
+            };
+            let (ended, (), ()) = tokio::join!(history, letters.run(stop.clone()), forgetting);
             Ok(ended?)
         })
     }))

@@ -7,6 +7,7 @@ mod command;
 mod commands;
 mod desk;
 mod docs;
+mod facts;
 mod full;
 mod handover;
 mod items;
@@ -15,6 +16,7 @@ mod lanes;
 mod poison;
 mod queues;
 mod schedules;
+mod upgrades;
 mod wishes;
 mod world;
 

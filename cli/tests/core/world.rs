@@ -2,18 +2,19 @@
 //! history as it is published.
 //!
 //! `record` keeps the history, `look` asks what is and waits for it, `wish` asks for changes, and
-//! `probe` is a worker that notes when it runs what.
+//! `probe` is a worker that notes when it runs what, and `server` looks at the streams as they are.
 
 mod look;
 mod probe;
 mod record;
+mod server;
 mod wish;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use afu9_broker::config::Limits;
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Auth, Broker, Config, Durability, Replicas};
 use afu9_engine::Workflow;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use probe::Probe;
 use record::Record;
+pub(crate) use server::{Server, until};
 pub(crate) use wish::wish;
 
 /// Far longer than anything here takes, even on a busy machine.
@@ -65,6 +67,7 @@ pub(crate) struct Shape {
     pub(crate) durability: Durability,
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) limits: Limits,
+    pub(crate) ack_wait: Duration,
 }
 
 impl Default for Shape {
@@ -73,6 +76,7 @@ impl Default for Shape {
             durability: Durability::Fast,
             kinds: vec!["test", "github"],
             limits: Limits::default(),
+            ack_wait: DEFAULT_ACK_WAIT,
         }
     }
 }
@@ -370,6 +374,8 @@ pub(crate) fn config(url: &str, shape: &Shape) -> Config {
             .iter()
             .map(|kind| WorkerKind::new(*kind).expect("valid"))
             .collect(),
+        ack_wait: shape.ack_wait,
+        key_age: DEFAULT_KEY_AGE,
         limits: shape.limits,
     }
 }

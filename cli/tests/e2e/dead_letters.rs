@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use afu9_broker::config::Limits;
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::publish::Outgoing;
 use afu9_broker::{Auth, Broker, Durability, Replicas};
 use afu9_loadtest::simulated_github::EffectKind;
@@ -138,6 +138,8 @@ async fn an_unreadable_job_shows_its_bytes_and_many_are_replayed_together() -> R
         durability: Durability::Fast,
         partitions: PartitionCount::new(1)?,
         kinds: Vec::new(),
+        ack_wait: DEFAULT_ACK_WAIT,
+        key_age: DEFAULT_KEY_AGE,
         limits: Limits::default(),
     })
     .await?;

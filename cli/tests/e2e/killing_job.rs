@@ -14,10 +14,12 @@ use crate::harness::database::Storage;
 const CRASHES: u32 = 5;
 
 /// Jobs that are taken together with it.
-const INNOCENT: usize = 20;
+const INNOCENT: usize = 5;
 
-/// Each crash is followed by 30 s in which the server waits for a sign of life.
-const PATIENCE: Duration = Duration::from_secs(400);
+/// After each crash the server waits this long for a sign of life, instead of 30 s.
+const ACK_WAIT_MS: &str = "2000";
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -29,12 +31,13 @@ const KILLING: &str = r#"{ "name": "killing", "steps": [
 
 /// One attempt only: it is not an attempt that a worker is lost with.
 const INNOCENTS: &str = r#"{ "name": "innocent", "steps": [
-  { "name": "sleep", "tool": "test.sleep", "params": { "ms": 300 }, "retry": { "maxAttempts": 1 } }
+  { "name": "sleep", "tool": "test.sleep", "params": { "ms": 100 }, "retry": { "maxAttempts": 1 } }
 ] }"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_ends_workers_is_set_aside_and_spares_those_beside_it() -> Result<()> {
     let mut factory = Factory::new(Storage::None, 0).await?;
+    factory.configure("AFU9_NATS__ACK_WAIT_MS", Some(ACK_WAIT_MS));
     for name in ["orchestrator", "gateway"] {
         factory.launch(name, &[name])?;
     }

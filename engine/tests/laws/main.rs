@@ -26,3 +26,4 @@ mod rig;
 mod run;
 mod starters;
 mod transitions;
+mod upgrades;

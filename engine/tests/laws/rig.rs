@@ -160,6 +160,13 @@ impl Rig {
         jobs.into_iter().next().expect("one job")
     }
 
+    /// The first job that an execution waits for.
+    pub(crate) fn job_of(&self, id: ExecutionId) -> Job {
+        let mut jobs = self.jobs().into_iter();
+        let job = jobs.find(|job| job.id.execution == id);
+        job.expect("it waits for a job")
+    }
+
     pub(crate) fn answer(&mut self, job: &Job, outcome: Outcome) -> Vec<Effect> {
         self.send_all(vec![inputs::answer(job, outcome)])
     }

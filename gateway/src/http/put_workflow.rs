@@ -54,7 +54,7 @@ pub(super) async fn put(
         .await
         .map_err(|error| Problem::broker(&error))?;
     let applied = store.apply(&name, &value, &caller.name, now()).await;
-    let applied = applied.map_err(|error| Problem::broker(&error))?;
+    let applied = applied.map_err(|error| Problem::request(&error))?;
     app.catalog
         .note(&app.definitions.applied(applied.record.clone()));
     // Also when nothing changed: the one who applied it may have failed right here.

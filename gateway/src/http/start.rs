@@ -19,7 +19,7 @@ use super::{MAX_TEXT_BYTES, malformed, shown};
 use crate::app::App;
 use crate::definitions::{Known, NotRunnable};
 use crate::problem::{Kind, Problem};
-use crate::submission::{SubmitError, Submitted};
+use crate::submission::{NameAge, SubmitError, Submitted};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -164,7 +164,7 @@ pub(super) async fn submit(
         return Ok(accepted(execution));
     };
     match app
-        .submit_once(&name, &content, start)
+        .submit_once(&name, &content, NameAge::Any, start)
         .await
         .map_err(|error| submit_problem(&error))?
     {
@@ -187,7 +187,7 @@ pub(super) async fn submit(
 
 fn submit_problem(error: &SubmitError) -> Problem {
     match error {
-        SubmitError::Claim(error) => Problem::broker(error),
+        SubmitError::Claim(error) => Problem::request(error),
         SubmitError::Past(error) => Problem::internal(error),
         SubmitError::PastAway => Problem::new(
             Kind::DatabaseUnavailable,

@@ -106,7 +106,7 @@ async fn accept(
 
     let stored_body = if read.bytes.len() > MAX_INLINE_BYTES {
         let stored = app.broker.put_artifact(&read.bytes).await;
-        InboxBody::Artifact(stored.map_err(|error| Problem::broker(&error))?)
+        InboxBody::Artifact(stored.map_err(|error| Problem::request(&error))?)
     } else {
         InboxBody::Inline(read.bytes.to_vec())
     };

@@ -20,7 +20,7 @@ use crate::app::{App, now};
 use crate::definitions::{Known, NotRunnable};
 use crate::form;
 use crate::route::{Decision, decide, decide_by_rules, key, permanent};
-use crate::submission::Submitted;
+use crate::submission::{NameAge, Submitted};
 
 /// What becomes of a delivery.
 #[derive(Debug)]
@@ -221,7 +221,13 @@ async fn start(
         Problem::Definite(permanent(error.code(), message))
     })?;
     // A delivery never has another content: what a changed route would map now does not matter.
-    match app.submit_once(&key(delivery, route), "", start).await {
+    // Claims outlive what a sender offers again by itself, but not dead letters.
+    let age = match delivery.replay_of {
+        Some(_) => NameAge::Any,
+        None => NameAge::Young,
+    };
+    let name = key(delivery, route);
+    match app.submit_once(&name, "", age, start).await {
         Ok(Submitted::New(_)) => app.metrics.routes_started.add(),
         Ok(Submitted::Before(_) | Submitted::OtherContent) => app.metrics.routes_known.add(),
         Err(error) => return Err(Problem::Mendable(chain(&error))),

@@ -122,7 +122,7 @@ fn step(began: i64) -> StepEnded {
 }
 
 /// History of an execution that began in this second and took two.
-async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatus) {
+pub(crate) async fn past(world: &World, id: ExecutionId, began: i64, status: ExecutionStatus) {
     let workflow = WorkflowRef {
         id: WorkflowId::new(),
         name: "echo".to_owned(),

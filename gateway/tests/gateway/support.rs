@@ -45,6 +45,11 @@ pub(crate) async fn world() -> World {
 }
 
 pub(crate) async fn world_with(limits: afu9_broker::config::Limits) -> World {
+    world_of(limits, afu9_broker::config::DEFAULT_KEY_AGE).await
+}
+
+/// A world that remembers keys for this long.
+pub(crate) async fn world_of(limits: afu9_broker::config::Limits, key_age: Duration) -> World {
     let nats = fixture::nats().expect("a nats-server");
     let kind = |name: &str| WorkerKind::new(name).expect("valid");
     let config = afu9_broker::Config {
@@ -56,6 +61,8 @@ pub(crate) async fn world_with(limits: afu9_broker::config::Limits) -> World {
         durability: Durability::Fast,
         partitions: PartitionCount::new(2).expect("in range"),
         kinds: vec![kind("github"), kind("test")],
+        ack_wait: afu9_broker::config::DEFAULT_ACK_WAIT,
+        key_age,
         limits,
     };
     let mut broker = Broker::connect(config).await.expect("connects");

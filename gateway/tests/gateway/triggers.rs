@@ -1,12 +1,20 @@
 //! Triggering: what is accepted is in the log, once.
 
+use std::time::Duration;
+
 use afu9_broker::kv::Claim;
+use afu9_history::projector::{Config as ProjectorConfig, StreamSource};
+use afu9_history::{Projector, Store};
 use afu9_schemas::message::{Repository, TriggerKind};
+use afu9_schemas::view::ExecutionStatus;
 use afu9_schemas::{ExecutionId, Lane};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, ECHO, Running, answer, config, limits, world, world_with};
+use crate::executions::past;
+use crate::support::{
+    Answer, ECHO, Running, answer, config, eventually, limits, world, world_of, world_with,
+};
 
 const TRIGGER: &str = "/api/workflows/echo/trigger";
 
@@ -229,4 +237,87 @@ async fn a_full_log_is_a_503_and_accepts_nothing() {
     assert_eq!(gateway.metrics.triggers_unavailable.get(), 1);
     assert_eq!(world.starts().await.len(), 0);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_of_keys_is_a_503_for_new_keys_only() {
+    /// More than fit.
+    const MOST: usize = 200;
+    let world = world_with(afu9_broker::config::Limits {
+        key_bytes: 4096,
+        ..limits()
+    })
+    .await;
+    let gateway = world.gateway(config()).await;
+    gateway.put("echo", ECHO).await;
+    let mut accepted = Vec::new();
+    let refused = loop {
+        let answer = keyed(&gateway, &format!("k{}", accepted.len()), &json!({})).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted.push(id(&answer));
+        assert!(accepted.len() < MOST, "the bucket has no bound");
+    };
+    refused.expect_problem(503, "broker.full", "UPSTREAM");
+    assert_eq!(gateway.metrics.triggers_unavailable.get(), 1);
+    assert_eq!(world.starts().await.len(), accepted.len());
+    // Known keys, and submissions without one, are as ever.
+    let again = keyed(&gateway, "k0", &json!({})).await;
+    assert_eq!((again.status.as_u16(), id(&again)), (202, accepted[0]));
+    assert_eq!(gateway.post(TRIGGER, &json!({})).await.status, 202);
+    gateway.stop().await;
+}
+
+/// Claims are forgotten, promises are not: what history knows is not started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_forgotten_still_means_the_execution_that_history_has() {
+    let world = world_of(limits(), Duration::from_secs(1)).await;
+    let _owner = world.owner().await;
+    let gateway = world.gateway(config()).await;
+    gateway.put("echo", ECHO).await;
+    let known = id(&keyed(&gateway, "known", &json!({})).await);
+    let lost = id(&keyed(&gateway, "lost", &json!({})).await);
+    // What it accepted lately, it would know by itself.
+    gateway.stop().await;
+    past(&world, known, 10, ExecutionStatus::Completed).await;
+    let keys = world.broker.idempotency().await.expect("opened");
+    let claim = Claim {
+        execution: lost,
+        content: String::new(),
+    };
+    assert_eq!(keys.claim("probe", &claim).await.expect("claims"), None);
+    eventually("keys are forgotten", async || {
+        // Forgotten means that it can be claimed anew; it is younger than the others.
+        keys.claim("probe", &claim).await.expect("claims").is_none()
+    })
+    .await;
+
+    let database = afu9_servers::fixture::postgres().expect("a database");
+    let url = database.url.as_str();
+    let store = Store::connect(&afu9_history::Config::new(url.into())).expect("a valid URL");
+    let source = StreamSource::new(world.broker.clone());
+    let projector = Projector::new(ProjectorConfig::default(), store.clone(), source);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(projector.run(stop.clone()));
+    let gateway = world.gateway_with(config(), Some(store)).await;
+    eventually("history is written", async || {
+        let shown = gateway.get(&format!("/api/executions/{known}")).await;
+        shown.body["metadata"]["source"] == "history"
+    })
+    .await;
+    let before = world.starts().await.len();
+    let again = keyed(&gateway, "known", &json!({})).await;
+    assert_eq!(again.status, 202, "{again:?}");
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(id(&again), known);
+    assert_eq!(world.starts().await.len(), before, "it is not started");
+    // One that nobody knows is stored again, under the same id: to the engine it is one start.
+    let again = keyed(&gateway, "lost", &json!({})).await;
+    assert_eq!(again.header("idempotency-replayed"), None);
+    assert_eq!(id(&again), lost);
+    gateway.stop().await;
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
 }

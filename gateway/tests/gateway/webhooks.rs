@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use afu9_broker::inbox::InboxMessage;
+use afu9_broker::publish::Outgoing;
 use afu9_schemas::message::InboxBody;
+use afu9_schemas::{codec, subject};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
@@ -246,5 +248,33 @@ async fn forms_and_large_bodies_are_routed_like_any_other() {
         .collect();
     numbers.sort_by_key(|number| number.as_u64());
     assert_eq!(numbers, [json!(1), json!(2)]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_of_a_newer_version_is_left_for_a_newer_gateway() {
+    let world = world().await;
+    let routes = "[[route]]\nname = \"r\"\nevent = \"issues\"\nworkflow = \"echo\"\ninput = {}\n";
+    let gateway = world.gateway(with_routes(routes)).await;
+    gateway.put("echo", ECHO).await;
+    let newer = Outgoing {
+        subject: subject::inbox("github", "issues"),
+        payload: vec![codec::WIRE_VERSION + 1, 0x80].into(),
+        message_id: None,
+    };
+    world.broker.publish(newer).await.expect("is stored");
+    assert_eq!(
+        answer(gateway.webhook("d1", "issues", BODY)).await.status,
+        202
+    );
+    eventually("both are looked at", async || {
+        gateway.metrics.deliveries_routed.get() == 1
+            && gateway.metrics.deliveries_retried.get() == 1
+    })
+    .await;
+    // It was neither acknowledged nor set aside.
+    assert_eq!(gateway.metrics.deliveries_unmatched.get(), 0);
+    assert_eq!(gateway.metrics.deliveries_dead.get(), 0);
+    assert_eq!(gateway.metrics.routes_failed.get(), 0);
     gateway.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afu9_broker::Broker;
-use afu9_broker::config::Limits;
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::dead_letter::{dead_letter_message, named_dead_letter_message};
 use afu9_broker::publish::Outgoing;
 use afu9_history::{
@@ -97,12 +97,10 @@ async fn project(store: &Store, broker: &Broker, done: impl AsyncFn() -> bool) {
     tokio::join!(projector.run(stop.clone()), looked);
 }
 
-#[tokio::test]
-async fn dead_letters_go_from_the_stream_to_the_table_once() {
-    let nats = fixture::nats().expect("a server");
-    let database = database().await;
+/// A connection to a server of a test, with the topology.
+async fn broker(url: &str) -> Broker {
     let config = afu9_broker::Config {
-        url: nats.url.clone(),
+        url: url.to_owned(),
         auth: afu9_broker::Auth::None,
         ca_file: None,
         name: "history-test".to_owned(),
@@ -110,10 +108,45 @@ async fn dead_letters_go_from_the_stream_to_the_table_once() {
         durability: afu9_broker::Durability::Fast,
         partitions: PartitionCount::new(4).expect("in range"),
         kinds: Vec::new(),
+        ack_wait: DEFAULT_ACK_WAIT,
+        key_age: DEFAULT_KEY_AGE,
         limits: Limits::default(),
     };
     let mut broker = Broker::connect(config).await.expect("connects");
     broker.ensure_topology().await.expect("creates the streams");
+    broker
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_a_newer_version_is_left_for_a_newer_projector() {
+    let nats = fixture::nats().expect("a server");
+    let database = database().await;
+    let broker = broker(&nats.url).await;
+    let letter = |step| {
+        let job = job(ExecutionId::new(), step, json!({}));
+        letter(Some(job), DeadLetterReason::Permanent, NOON)
+    };
+    let mut newer = dead_letter_message(&letter(1)).expect("encodes");
+    let mut bytes = newer.payload.to_vec();
+    bytes[0] = codec::WIRE_VERSION + 1;
+    newer.payload = bytes.clone().into();
+    let newer = broker.publish(newer).await.expect("is stored");
+    let known = dead_letter_message(&letter(2)).expect("encodes");
+    broker.publish(known).await.expect("is stored");
+
+    let rows = async || count(&database.pool, "SELECT count(*) FROM dead_letters").await;
+    project(&database.store, &broker, async || rows().await >= 1).await;
+
+    assert_eq!(rows().await, 1, "only the one that can be read");
+    let found = broker.dead_letter_at(newer.sequence).await;
+    assert_eq!(found.expect("answers").as_deref(), Some(&bytes[..]));
+}
+
+#[tokio::test]
+async fn dead_letters_go_from_the_stream_to_the_table_once() {
+    let nats = fixture::nats().expect("a server");
+    let database = database().await;
+    let broker = broker(&nats.url).await;
     let execution = ExecutionId::new();
     let permanent = DeadLetterReason::Permanent;
     let small = letter(Some(job(execution, 1, json!({ "n": 1 }))), permanent, NOON);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afu9_broker::config::Limits;
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::history::history_message;
 use afu9_history::projector::{Config, Error, Message};
 use afu9_history::{Handle, Projector, Store, StreamSource};
@@ -71,6 +71,8 @@ async fn history_goes_from_the_stream_to_the_tables() {
         durability: afu9_broker::Durability::Fast,
         partitions: PartitionCount::new(4).expect("in range"),
         kinds: Vec::new(),
+        ack_wait: DEFAULT_ACK_WAIT,
+        key_age: DEFAULT_KEY_AGE,
         limits: Limits::default(),
     };
     let mut broker = afu9_broker::Broker::connect(config)

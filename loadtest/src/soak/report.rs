@@ -37,8 +37,8 @@ const STREAM_MESSAGES: Tolerance = Tolerance {
     more: 2_000.0,
 };
 
-/// Without keys there are none; with keys each is kept, by design, and what is judged is that there
-/// is one for each execution.
+/// Without keys there are none; with keys each is kept for days, longer than a run, and what is judged is
+/// that there is one for each execution.
 const KEYS: Tolerance = Tolerance {
     share: 0.0,
     more: 0.0,

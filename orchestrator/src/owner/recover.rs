@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use afu9_broker::log::LogReader;
 use afu9_engine::checkpoint::Segment;
 use afu9_engine::{Definitions, PartitionState};
-use afu9_schemas::{Partition, codec};
+use afu9_schemas::Partition;
 use futures::stream::FuturesUnordered;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
@@ -45,7 +45,7 @@ impl Owner {
             .await
             .map_err(failed)?
             .iter()
-            .map(|bytes| codec::decode::<Segment>(bytes))
+            .map(|bytes| Segment::decode(bytes))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|source| OwnerError::Checkpoint { partition, source })?;
         let swept = store.sweep(&head).await.map_err(failed)?;

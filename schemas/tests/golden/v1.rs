@@ -5,11 +5,13 @@ use afu9_schemas::message::{
     Cancel, CancelNotice, DeadLetter, DeadLetterReason, ExecutionEnded, ExecutionStarted,
     Heartbeat, HistoryBatch, HistoryEvent, HistoryKind, InboxBody, InboxDelivery, Input,
     InputEnvelope, InputKind, JobEnvelope, JobResult, Outcome, Query, QueryReply, Start, StepEnded,
+    TriggerKind,
 };
 use afu9_schemas::view::{
     ExecutionStatus, ExecutionView, StepAction, StepRole, StepStatus, StepView,
 };
-use afu9_schemas::{ArtifactRef, DeliveryId, Lane, Partition};
+use afu9_schemas::{ArtifactRef, DeliveryId, ErrorClass, Lane, Partition, codec};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -300,4 +302,68 @@ fn queries() {
             more: false,
         },
     );
+}
+
+/// A message of version 1 that holds `word` alone.
+#[track_caller]
+fn word<T: DeserializeOwned>(word: &str) {
+    let mut bytes = codec::encode(&word).expect("encodes").to_vec();
+    bytes[0] = 1;
+    let read = codec::decode::<T>(&bytes);
+    assert!(read.is_ok(), "{word} is no {}", std::any::type_name::<T>());
+}
+
+/// Every word that version 1 had for something, also those of which none of its files makes use.
+#[test]
+fn words() {
+    for name in [
+        "retryable",
+        "permanent",
+        "timeout",
+        "cancelled",
+        "rate_limited",
+        "worker_lost",
+    ] {
+        word::<ErrorClass>(name);
+    }
+    for name in [
+        "pending",
+        "running",
+        "paused",
+        "completed",
+        "failed",
+        "cancelled",
+    ] {
+        word::<ExecutionStatus>(name);
+    }
+    for name in [
+        "pending",
+        "running",
+        "waiting",
+        "completed",
+        "failed",
+        "skipped",
+        "compensated",
+    ] {
+        word::<StepStatus>(name);
+    }
+    for name in [
+        "undecodable",
+        "permanent",
+        "attempts_exhausted",
+        "deliveries_exhausted",
+        "unroutable",
+        "unwritable",
+    ] {
+        word::<DeadLetterReason>(name);
+    }
+    for name in ["ok", "warning", "error", "not_configured"] {
+        word::<DependencyStatus>(name);
+    }
+    for name in ["manual", "webhook", "schedule", "child", "mcp"] {
+        word::<TriggerKind>(name);
+    }
+    for name in ["interactive", "bulk"] {
+        word::<Lane>(name);
+    }
 }

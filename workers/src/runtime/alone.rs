@@ -9,7 +9,7 @@ use afu9_broker::work::{Delivery, WorkConsumer};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{SIGN_OF_LIFE, acknowledge};
+use super::job::acknowledge;
 use super::lane::{drain, pause};
 use super::{Shared, job, resume_panic};
 use crate::runtime::gate::Alone;
@@ -85,7 +85,7 @@ async fn wait_until_alone(
     shutdown: &CancellationToken,
 ) -> Option<Alone> {
     let mut alone = std::pin::pin!(shared.gate().alone());
-    let mut sign_of_life = tokio::time::interval(SIGN_OF_LIFE);
+    let mut sign_of_life = tokio::time::interval(shared.sign_of_life());
     sign_of_life.reset();
     loop {
         tokio::select! {

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
-use afu9_broker::work::{ACK_WAIT, Delivery};
+use afu9_broker::work::Delivery;
 use afu9_schemas::artifact::{ArtifactRef, MAX_INLINE_BYTES, json_size};
 use afu9_schemas::message::{
     DeadLetter, DeadLetterReason, Input, InputKind, Job, JobResult, Outcome,
@@ -17,9 +17,6 @@ use tracing::Instrument;
 
 use super::Shared;
 use crate::tool::{Call, ToolError};
-
-/// How often the server is told that a job is being worked on: three times within its patience.
-pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(ACK_WAIT.as_secs() / 3);
 
 /// Pause before a message that only a newer worker can read is offered again.
 const NOT_FOR_US: Duration = Duration::from_secs(10);
@@ -53,7 +50,7 @@ pub(super) async fn run_message(shared: Shared, delivery: Delivery) {
     };
     let mut running: FuturesUnordered<_> =
         jobs.into_iter().map(|job| run_job(&shared, job)).collect();
-    let mut sign_of_life = tokio::time::interval(SIGN_OF_LIFE);
+    let mut sign_of_life = tokio::time::interval(shared.sign_of_life());
     sign_of_life.reset();
     let mut hand_back = false;
     loop {

@@ -46,6 +46,8 @@ impl Leases {
             durability: Durability::Fast,
             partitions: PartitionCount::new(4).expect("in range"),
             kinds: Vec::new(),
+            ack_wait: afu9_broker::config::DEFAULT_ACK_WAIT,
+            key_age: afu9_broker::config::DEFAULT_KEY_AGE,
             limits: afu9_broker::config::Limits::default(),
         };
         let broker = Broker::connect(config).await?;
