@@ -655,6 +655,12 @@ impl PartitionState {
         live.stranded.then(|| live.execution.workflow().hash)
     }
 
+    /// The log lost what came after `end`: whatever comes at positions behind it is new. What was folded
+    /// of it stays folded, for its effects are out.
+    pub fn rewind(&mut self, end: u64) {
+        self.floor = self.floor.min(end);
+    }
+
     /// Position of the last folded message of the log.
     pub fn floor(&self) -> u64 {
         self.floor

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use afu9_broker::kv::{CheckpointHead, CheckpointStore, Mark, Poison, SegmentRef, Swap, WorkSeen};
 use afu9_broker::{Broker, RequestError};
 use afu9_engine::checkpoint::Segment;
-use afu9_schemas::{InstanceId, Partition, codec};
+use afu9_schemas::{InstanceId, Partition, Timestamp, codec};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
@@ -23,7 +23,12 @@ const MIN_GROWTH_BYTES: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It counts.
-    Stored { head: CheckpointHead, revision: u64 },
+    Stored {
+        head: CheckpointHead,
+        revision: u64,
+        /// Up to where the log was dropped with it.
+        dropped: u64,
+    },
     /// Another owner has written since: this one must stop.
     Fenced,
     /// It does not count. What it would have held is still to be written.
@@ -31,6 +36,18 @@ pub(crate) enum Outcome {
         delta: Segment,
         error: Arc<RequestError>,
     },
+}
+
+/// Up to where a checkpoint covers the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Covered {
+    /// Position of the last input.
+    pub(crate) floor: u64,
+    /// When the latest one was stored.
+    pub(crate) at: Option<Timestamp>,
+    /// The server process that is known to have all of it, so that it can be dropped there. Of another one
+    /// that lost the end of its log it would be what came instead.
+    pub(crate) known_to: Option<String>,
 }
 
 /// The checkpoint of one partition, as its owner knows it.
@@ -44,6 +61,8 @@ pub(crate) struct Checkpointer {
     written: u64,
     pub(crate) head: CheckpointHead,
     pub(crate) revision: u64,
+    /// Up to where the log is dropped, as far as this owner did it.
+    pub(crate) dropped: u64,
 }
 
 impl Checkpointer {
@@ -64,6 +83,7 @@ impl Checkpointer {
             written: 0,
             head,
             revision,
+            dropped: 0,
         }
     }
 
@@ -76,12 +96,12 @@ impl Checkpointer {
             || rest > (first * MAX_GROWTH).max(MIN_GROWTH_BYTES)
     }
 
-    /// Begins to write `segment` as the state at `floor`.
+    /// Begins to write `segment` as the state at the end of what is covered.
     pub(crate) fn write(
         &mut self,
         segment: Segment,
         full: bool,
-        floor: u64,
+        covered: Covered,
         work: Vec<WorkSeen>,
     ) -> BoxFuture<'static, Outcome> {
         self.written += 1;
@@ -103,7 +123,7 @@ impl Checkpointer {
                     };
                 }
             };
-            match this.store(&id, content, full, floor, work).await {
+            match this.store(&id, content, full, covered, work).await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Failed {
                     delta: segment,
@@ -118,7 +138,7 @@ impl Checkpointer {
         id: &str,
         content: Option<Bytes>,
         full: bool,
-        floor: u64,
+        covered: Covered,
         work: Vec<WorkSeen>,
     ) -> Result<Outcome, RequestError> {
         let mut segments = if full {
@@ -132,14 +152,15 @@ impl Checkpointer {
         let mut head = CheckpointHead {
             owner: self.owner,
             epoch: self.epoch,
-            floor,
+            floor: covered.floor,
+            floor_at: covered.at,
             segments,
             server: self.broker.server_id(),
             work,
-            claims: if floor > self.head.floor {
-                0
-            } else {
+            claims: if covered.floor == self.head.floor {
                 self.head.claims
+            } else {
+                0
             },
             mark: self.head.mark,
             poison: self.head.poison.clone(),
@@ -148,8 +169,13 @@ impl Checkpointer {
         let Some(revision) = self.replace(&head).await? else {
             return Ok(Outcome::Fenced);
         };
-        self.clean_up(&head, floor).await;
-        Ok(Outcome::Stored { head, revision })
+        self.remove_replaced(&head).await;
+        let dropped = self.drop_covered(&covered).await;
+        Ok(Outcome::Stored {
+            head,
+            revision,
+            dropped,
+        })
     }
 
     /// Replaces the head alone, while no checkpoint is being written. Returns false if another owner
@@ -196,8 +222,8 @@ impl Checkpointer {
         })
     }
 
-    /// Removes what the new head covers. What cannot be removed now is removed with a later one.
-    async fn clean_up(&self, head: &CheckpointHead, floor: u64) {
+    /// Removes segments that the new head does not name. What cannot be removed now is swept later.
+    async fn remove_replaced(&self, head: &CheckpointHead) {
         let replaced: Vec<SegmentRef> = self
             .head
             .segments
@@ -208,10 +234,21 @@ impl Checkpointer {
         if let Err(error) = self.store.remove(&replaced).await {
             tracing::debug!(partition = %self.partition, %error, "old segments left behind");
         }
-        if floor > self.head.floor
-            && let Err(error) = self.broker.drop_log(self.partition, floor).await
-        {
-            tracing::debug!(partition = %self.partition, %error, "covered inputs left behind");
+    }
+
+    /// Drops what is covered from the log, and returns up to where it is dropped now. What cannot be dropped
+    /// is with the next checkpoint.
+    async fn drop_covered(&self, covered: &Covered) -> u64 {
+        let is_there = covered.known_to.as_ref() == Some(&self.broker.server_id());
+        if covered.floor <= self.dropped || !is_there {
+            return self.dropped;
+        }
+        match self.broker.drop_log(self.partition, covered.floor).await {
+            Ok(_) => covered.floor,
+            Err(error) => {
+                tracing::debug!(partition = %self.partition, %error, "covered inputs left behind");
+                self.dropped
+            }
         }
     }
 }

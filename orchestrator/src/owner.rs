@@ -13,7 +13,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use afu9_broker::log::{LogMessage, LogReader, LogWriter};
+use afu9_broker::log::{LogMessage, LogReader, LogWriter, ReadError};
 use afu9_broker::query::{Question, Questions};
 use afu9_broker::{Broker, PublishError, RequestError};
 use afu9_engine::partition::Counters;
@@ -196,6 +196,9 @@ impl Owner {
                             return Ok(());
                         }
                     }
+                    Err(ReadError::TailLost { sequence, read }) => {
+                        self.go_back(sequence, read).await?;
+                    }
                     Err(error) => {
                         let error = afu9_broker::error::chain(&error);
                         tracing::debug!(partition = %self.partition, error, "log not readable");
@@ -224,6 +227,7 @@ impl Owner {
                     if changed.is_err() {
                         return Ok(());
                     }
+                    self.reader.reopen();
                     self.repeat_lost_jobs().await?;
                 }
             }
@@ -331,6 +335,33 @@ impl Owner {
             }
         }
         Ok(true)
+    }
+
+    /// The log's server lost the end of it. What was read of that has been folded and has had its effects;
+    /// what takes its positions, from `sequence` on, is new.
+    async fn go_back(&mut self, sequence: u64, read: u64) -> Result<(), OwnerError> {
+        tracing::error!(
+            partition = %self.partition,
+            sequence,
+            read,
+            "the input log lost its end: inputs that were accepted may be gone"
+        );
+        add(&self.shared.stats.log_tails_lost, 1);
+        if !self.checkpointer.head.poison.is_empty() {
+            // Its positions are those of other inputs now.
+            self.finish_checkpoint().await?;
+            if let Err(error) = self.checkpointer.note(None, Vec::new()).await {
+                let error = afu9_broker::error::chain(&error);
+                tracing::debug!(partition = %self.partition, error, "poison not forgotten, trying again");
+                tokio::time::sleep(PAUSE).await;
+                return Ok(());
+            }
+        }
+        let before = sequence.saturating_sub(1);
+        self.state.rewind(before);
+        self.checkpointer.dropped = self.checkpointer.dropped.min(before);
+        self.reader.rewind(before);
+        Ok(())
     }
 
     /// An owner that was frozen or cut off for longer than its lease decides nothing any more: inputs

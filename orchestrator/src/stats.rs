@@ -58,6 +58,8 @@ counters! {
     dead_letters_lost,
     /// Inputs that could not be read.
     undecodable_inputs,
+    /// How often the log was found to have lost its end.
+    log_tails_lost,
     /// Inputs set aside, because they brought down whoever folded them. Each is a dead letter.
     poisoned_inputs,
     /// Owners of partitions that panicked: a bug each time. They were begun anew.

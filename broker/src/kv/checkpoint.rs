@@ -4,7 +4,7 @@
 //! own. So a checkpoint is complete or not there, and an owner that lost its partition fails at the
 //! head and changes nothing.
 
-use afu9_schemas::{InstanceId, Partition, WorkerKind, codec};
+use afu9_schemas::{InstanceId, Partition, Timestamp, WorkerKind, codec};
 use async_nats::jetstream::kv;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub struct CheckpointHead {
     pub epoch: u64,
     /// Position of the last input it covers.
     pub floor: u64,
+    /// When the latest of the inputs it covers was stored: a later one is not covered, whatever its
+    /// position. Unknown to checkpoints of version 1.
+    #[serde(default)]
+    pub floor_at: Option<Timestamp>,
     /// Its segments, the oldest first.
     pub segments: Vec<SegmentRef>,
     /// The server process the owner was connected to: another one may have lost what is only in
@@ -176,6 +180,7 @@ impl CheckpointStore {
                     owner,
                     epoch,
                     floor: 0,
+                    floor_at: None,
                     segments: Vec::new(),
                     server: String::new(),
                     work: Vec::new(),

@@ -47,6 +47,17 @@ pub enum ReadError {
     /// The server refuses or does not answer; the reader tries again at the next call.
     #[error("cannot read the input log")]
     Unavailable(#[source] RequestError),
+    /// At a position that was read before there is a newer message: the server lost the end of its log,
+    /// as it may in mode `fast` when a machine loses power, and goes on from there.
+    #[error(
+        "position {sequence} of the input log holds another message than before: its server lost what followed"
+    )]
+    TailLost {
+        /// Position of the first message that was not read. Read on there, after [`LogReader::rewind`].
+        sequence: u64,
+        /// Position up to which was read.
+        read: u64,
+    },
 }
 
 /// Reads one partition in order, without gaps.
@@ -55,6 +66,12 @@ pub struct LogReader {
     partition: Partition,
     /// Position of the last message handed out.
     position: u64,
+    /// When the latest of the messages handed out was stored; `None` if that is not known. What is later
+    /// and not behind `position` was never handed out.
+    read_at: Option<Timestamp>,
+    /// The highest position seen since the stream was opened, and the server process it was opened at.
+    seen: u64,
+    server: String,
     /// The consumer's own count, by which a gap shows.
     delivered: u64,
     stream: Option<pull::Stream>,
@@ -76,9 +93,19 @@ impl LogReader {
             broker,
             partition,
             position: floor,
+            read_at: None,
+            seen: 0,
+            server: String::new(),
             delivered: 0,
             stream: None,
         }
+    }
+
+    /// The same, knowing when the latest of what was read before was stored.
+    #[must_use]
+    pub fn having_read(mut self, until: Option<Timestamp>) -> Self {
+        self.read_at = until;
+        self
     }
 
     /// Waits for the next message, then takes what has arrived with it, up to `max`.
@@ -87,7 +114,7 @@ impl LogReader {
     /// was dropped before loses nothing.
     ///
     /// # Errors
-    /// When the server cannot be asked. Call again, after a pause.
+    /// See [`ReadError`].
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<LogMessage>, ReadError> {
         loop {
             if self.stream.is_none() {
@@ -99,7 +126,7 @@ impl LogReader {
             };
             let first = stream.next().await;
             let mut batch = Vec::new();
-            if !self.take(first, &mut batch) {
+            if !self.take(first, &mut batch)? {
                 continue;
             }
             while batch.len() < max {
@@ -108,62 +135,103 @@ impl LogReader {
                 };
                 match stream.next().now_or_never() {
                     Some(next) => {
-                        if !self.take(next, &mut batch) {
+                        if !self.take(next, &mut batch)? {
                             break;
                         }
                     }
                     None => break,
                 }
             }
-            return Ok(batch);
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
         }
     }
 
+    /// When the latest of the messages handed out was stored, if that is known.
+    pub fn read_at(&self) -> Option<Timestamp> {
+        self.read_at
+    }
+
+    /// Reads on behind `position`: what follows it has not been read.
+    pub fn rewind(&mut self, position: u64) {
+        self.position = position;
+        self.stream = None;
+    }
+
+    /// Asks the server anew. After a reconnection: what was asked before may be forgotten, which else shows
+    /// only after seconds.
+    pub fn reopen(&mut self) {
+        self.stream = None;
+    }
+
+    /// Whether the log is known to reach `floor`, so that no new message can get a position up to it. Then
+    /// says of which server process that is known.
+    pub fn reaches(&mut self, floor: u64) -> Option<String> {
+        if self.stream.is_some() && self.server != self.broker.server_id() {
+            self.stream = None;
+        }
+        (self.stream.is_some() && self.seen >= floor).then(|| self.server.clone())
+    }
+
     /// Adds a message to `batch`, or closes the stream if it is broken or has a gap: the next call
-    /// reads on from the last position.
+    /// reads on from the last position. What was handed out before is passed over.
     fn take(
         &mut self,
         next: Option<Result<Message, async_nats::error::Error<pull::MessagesErrorKind>>>,
         batch: &mut Vec<LogMessage>,
-    ) -> bool {
+    ) -> Result<bool, ReadError> {
         let message = match next {
             Some(Ok(message)) => message,
             Some(Err(error)) => {
                 tracing::debug!(partition = %self.partition, %error, "log reader reopened");
                 self.stream = None;
-                return false;
+                return Ok(false);
             }
             None => {
                 self.stream = None;
-                return false;
+                return Ok(false);
             }
         };
         let Ok(info) = message.info() else {
             self.stream = None;
-            return false;
+            return Ok(false);
         };
         if info.consumer_sequence != self.delivered + 1 {
             tracing::debug!(partition = %self.partition, "gap in the log reader's deliveries");
             self.stream = None;
-            return false;
+            return Ok(false);
         }
         self.delivered = info.consumer_sequence;
         let sequence = info.stream_sequence;
         let at = Timestamp::from_micros(
             i64::try_from(info.published.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX),
         );
+        if sequence <= self.position {
+            if self.read_at.is_some_and(|read_at| at > read_at) {
+                self.stream = None;
+                let read = self.position;
+                return Err(ReadError::TailLost { sequence, read });
+            }
+            self.seen = sequence;
+            return Ok(true);
+        }
+        self.seen = sequence;
         self.position = sequence;
+        self.read_at = self.read_at.max(Some(at));
         batch.push(LogMessage {
             sequence,
             at,
             envelope: codec::decode(&message.payload),
             raw: message.payload.clone(),
         });
-        true
+        Ok(true)
     }
 
     async fn open(&mut self) -> Result<pull::Stream, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening the log reader", error);
+        self.server = self.broker.server_id();
+        self.seen = 0;
         let stream = self
             .broker
             .jetstream
@@ -172,9 +240,9 @@ impl LogReader {
             .map_err(|error| failed(error.into()))?;
         let consumer = stream
             .create_consumer(pull::Config {
-                deliver_policy: DeliverPolicy::ByStartSequence {
-                    start_sequence: self.position + 1,
-                },
+                // From the first one on: what a checkpoint covers is dropped with it, so that there is little
+                // to pass over, and what stands at a position that was read need not be what was read.
+                deliver_policy: DeliverPolicy::All,
                 ack_policy: AckPolicy::None,
                 replay_policy: ReplayPolicy::Instant,
                 filter_subject: subject::log(self.partition),

@@ -2,7 +2,7 @@
 
 use afu9_broker::Broker;
 use afu9_broker::kv::{CheckpointHead, Mark, Place, Poison, SegmentRef, Swap, WorkSeen};
-use afu9_schemas::{InstanceId, Partition, WorkerKind, codec};
+use afu9_schemas::{InstanceId, Partition, Timestamp, WorkerKind, codec};
 use anyhow::Result;
 use bytes::Bytes;
 
@@ -15,6 +15,7 @@ fn head(epoch: u64, segments: Vec<SegmentRef>) -> CheckpointHead {
         owner: InstanceId::new(),
         epoch,
         floor: 7,
+        floor_at: Some(Timestamp::from_micros(1)),
         segments,
         server: "server".to_owned(),
         work: vec![WorkSeen {
@@ -212,6 +213,7 @@ fn heads_of_this_version_and_the_one_before_are_read() {
             .expect("valid"),
         epoch: 3,
         floor: 7,
+        floor_at: None,
         segments: vec![SegmentRef {
             name: "0.segment.3-x.1".to_owned(),
             pieces: 2,
@@ -226,6 +228,7 @@ fn heads_of_this_version_and_the_one_before_are_read() {
     let read = codec::decode::<CheckpointHead>(&pinned(1, &first)).expect("readable");
     assert_eq!(read, first);
     let second = CheckpointHead {
+        floor_at: Some(Timestamp::from_micros(1_700_000_000_000_000)),
         claims: 2,
         mark: Some(mark(8, Some(2))),
         poison: vec![Poison {

@@ -149,3 +149,37 @@ async fn an_observer_sees_everything_and_a_follower_what_comes() -> Result<()> {
     assert_eq!(numbers(&take(&mut follower, 2).await?)?, [4, 5]);
     Ok(())
 }
+
+/// In mode `fast` a machine that loses power may lose the end of the stream and not what its consumer has
+/// acknowledged: what comes next gets positions that were acknowledged before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_lost_end_is_neither_passed_over_nor_dropped() -> Result<()> {
+    let mut world = World::start().await?;
+    let broker = world.broker().await?;
+    let mut projector = broker.projector_history().await?;
+    let mut write_down = async |broker: &Broker, range: std::ops::Range<u32>| -> Result<()> {
+        publish(broker, range.clone()).await?;
+        for message in take(&mut projector, range.len()).await? {
+            message.acknowledge().await?;
+        }
+        Ok(())
+    };
+    write_down(&broker, 0..5).await?;
+    world.kill()?;
+    let earlier = world.copy_stream(HISTORY)?;
+    world.restart()?;
+    let broker = world.broker().await?;
+    write_down(&broker, 5..25).await?;
+    broker.drop_projected_history().await?;
+    world.kill()?;
+    world.lose_what_followed(&earlier, false)?;
+    world.restart()?;
+
+    let broker = world.broker().await?;
+    publish(&broker, 25..30).await?;
+    broker.drop_projected_history().await?;
+    let mut projector = broker.projector_history().await?;
+    let left = take(&mut projector, 5).await?;
+    assert_eq!(numbers(&left)?, [25, 26, 27, 28, 29]);
+    Ok(())
+}

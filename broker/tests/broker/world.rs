@@ -10,7 +10,7 @@ use afu9_broker::work::{Delivery, WorkConsumer};
 use afu9_broker::{Auth, Broker, Config, Durability, Replicas};
 use afu9_schemas::message::{Cancel, Input, InputKind, Job};
 use afu9_schemas::{ExecutionId, JobId, Lane, Partition, PartitionCount, Timestamp, WorkerKind};
-use afu9_servers::fixture::{self, ServerFixture};
+use afu9_servers::fixture::{self, ServerFixture, StreamFiles};
 use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
@@ -130,6 +130,18 @@ impl World {
 
     pub(crate) fn restart(&mut self) -> Result<()> {
         tokio::task::block_in_place(|| self.nats.restart())
+    }
+
+    pub(crate) fn copy_stream(&self, stream: &str) -> Result<StreamFiles> {
+        self.nats.copy_stream(stream)
+    }
+
+    pub(crate) fn lose_what_followed(
+        &self,
+        files: &StreamFiles,
+        and_of_consumers: bool,
+    ) -> Result<()> {
+        self.nats.lose_what_followed(files, and_of_consumers)
     }
 
     pub(crate) fn pause(&mut self) -> Result<()> {

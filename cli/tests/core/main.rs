@@ -16,6 +16,7 @@ mod lanes;
 mod poison;
 mod queues;
 mod schedules;
+mod tails;
 mod upgrades;
 mod wishes;
 mod world;

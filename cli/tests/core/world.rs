@@ -50,7 +50,7 @@ const POLL: Duration = Duration::from_millis(10);
 const SUBMITTED_AT_ONCE: usize = 256;
 
 pub(crate) struct World {
-    nats: ServerFixture,
+    pub(crate) nats: ServerFixture,
     shape: Shape,
     broker: Broker,
     writer: LogWriter,

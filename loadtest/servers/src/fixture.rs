@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 #[cfg(feature = "containers")]
 mod containers;
@@ -108,6 +108,29 @@ pub fn postgres() -> Result<DatabaseFixture> {
     create().context(ADVICE)
 }
 
+/// What a nats-server has stored of one stream, at one time.
+#[derive(Debug)]
+pub struct StreamFiles {
+    stream: String,
+    copy: tempfile::TempDir,
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    let entries = std::fs::read_dir(from).with_context(|| format!("read {}", from.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 impl ServerFixture {
     /// Ends it as a crash would. What it has stored stays.
     ///
@@ -132,6 +155,49 @@ impl ServerFixture {
             Server::Postgres(server, _) => server.restart(),
             #[cfg(feature = "containers")]
             Server::Container(server) => server.restart(),
+        }
+    }
+
+    /// Copies what a killed nats-server has stored of `stream`.
+    ///
+    /// # Errors
+    /// When its files are not in reach, or cannot be copied.
+    pub fn copy_stream(&self, stream: &str) -> Result<StreamFiles> {
+        let files = StreamFiles {
+            stream: stream.to_owned(),
+            copy: tempfile::tempdir()?,
+        };
+        copy(&self.stream_dir(stream)?, files.copy.path())?;
+        Ok(files)
+    }
+
+    /// Replaces what a killed nats-server has stored of a stream by what it had stored when `files` were
+    /// copied, as if the machine had lost power before the rest was on disk. The stream's consumers are
+    /// replaced or left as they are.
+    ///
+    /// # Errors
+    /// When its files are not in reach, or cannot be replaced.
+    pub fn lose_what_followed(&self, files: &StreamFiles, and_of_consumers: bool) -> Result<()> {
+        const MESSAGES: &str = "msgs";
+        let (from, to) = (files.copy.path(), self.stream_dir(&files.stream)?);
+        let (from, to) = if and_of_consumers {
+            (from.to_owned(), to)
+        } else {
+            (from.join(MESSAGES), to.join(MESSAGES))
+        };
+        std::fs::remove_dir_all(&to).with_context(|| format!("remove {}", to.display()))?;
+        copy(&from, &to)
+    }
+
+    fn stream_dir(&self, stream: &str) -> Result<PathBuf> {
+        match &self.server {
+            Server::Nats(server, _) => {
+                let streams = server.data_dir().join("jetstream/jetstream/$G/streams");
+                Ok(streams.join(stream))
+            }
+            Server::Postgres(..) => bail!("streams are a nats-server's"),
+            #[cfg(feature = "containers")]
+            Server::Container(_) => bail!("the files of a container are not in reach"),
         }
     }
 

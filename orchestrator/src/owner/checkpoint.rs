@@ -4,14 +4,21 @@ use afu9_broker::kv::WorkSeen;
 use afu9_schemas::WorkerKind;
 
 use super::{Owner, OwnerError};
-use crate::checkpointer::Outcome;
+use crate::checkpointer::{Covered, Outcome};
 use crate::stats::add;
 
 impl Owner {
     pub(super) fn begin_checkpoint(&mut self) {
         let nothing_new =
             !self.state.is_dirty() && !self.outbox.wants_saving() && !self.unsent.wants_saving();
-        if nothing_new && self.state.floor() == self.checkpointer.head.floor {
+        let floor = self.state.floor();
+        let covered = Covered {
+            floor,
+            at: self.reader.read_at(),
+            known_to: self.reader.reaches(floor),
+        };
+        let nothing_to_drop = self.checkpointer.dropped >= floor || covered.known_to.is_none();
+        if nothing_new && floor == self.checkpointer.head.floor && nothing_to_drop {
             return;
         }
         let full = self.checkpointer.wants_full();
@@ -22,10 +29,9 @@ impl Owner {
         };
         segment.outgoing = self.outbox.save(full);
         segment.unsent = self.unsent.save(full);
-        let floor = self.state.floor();
         let work = self.work_seen();
         let recorded = self.records.flush();
-        let write = self.checkpointer.write(segment, full, floor, work);
+        let write = self.checkpointer.write(segment, full, covered, work);
         self.writing = Some(Box::pin(async move {
             recorded.await;
             write.await
@@ -42,10 +48,15 @@ impl Owner {
 
     pub(super) fn checkpoint_written(&mut self, outcome: Outcome) -> Result<(), OwnerError> {
         match outcome {
-            Outcome::Stored { head, revision } => {
+            Outcome::Stored {
+                head,
+                revision,
+                dropped,
+            } => {
                 add(&self.shared.stats.checkpoints, 1);
                 self.checkpointer.head = head;
                 self.checkpointer.revision = revision;
+                self.checkpointer.dropped = dropped;
                 Ok(())
             }
             Outcome::Fenced => Err(OwnerError::Fenced(self.partition)),

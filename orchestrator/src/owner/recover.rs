@@ -79,7 +79,8 @@ impl Owner {
             unsent: Unsent::left(!unsent.is_empty(), &shared.broker.config().limits),
             log_is_tight: false,
             records,
-            reader: LogReader::new(shared.broker.clone(), partition, floor),
+            reader: LogReader::new(shared.broker.clone(), partition, floor)
+                .having_read(head.floor_at),
             checkpointer: Checkpointer::new(
                 shared.broker.clone(),
                 store,
