@@ -35,7 +35,7 @@ const SLEEPING: &str = "name: sleeping\nsteps:\n\
 const ITEMS: &str = "name: items\nsteps:\n\
     \x20 - name: each\n\
     \x20   forEach: \"${input.items}\"\n\
-    \x20   maxParallel: 100\n\
+    \x20   maxParallel: 1000\n\
     \x20   tool: test.echo\n\
     \x20   params: { value: \"${item}\" }\n";
 
@@ -171,8 +171,8 @@ fn five_steps_among_sleeping(bencher: Bencher, sleeping: usize) {
     });
 }
 
-/// A list from its start to its end, a hundred items at a time.
-#[divan::bench(args = [100, 1_000])]
+/// A list from its start to its end, a thousand items at a time.
+#[divan::bench(args = [100, 1_000, 10_000])]
 fn items_of_a_list(bencher: Bencher, items: usize) {
     bencher
         .counter(ItemsCount::new(items))

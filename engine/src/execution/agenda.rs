@@ -37,10 +37,11 @@ impl Items {
             return;
         };
         let before = run.unit.wait.replace(wait).and_then(|wait| wait.until());
+        // Made also if no wait ever ends by itself: an empty one says so at one look.
+        let agenda = self.agenda();
         if before == after {
             return;
         }
-        let agenda = self.agenda();
         if let Some(at) = before {
             agenda.remove(&(at, item));
         }
@@ -54,8 +55,9 @@ impl Items {
         let run = self.active.remove(&item)?;
         let params = run.unit.params.as_ref().map_or(0, weight);
         self.params_bytes = self.params_bytes.saturating_sub(params);
+        let agenda = self.agenda();
         if let Some(at) = run.unit.wait.as_ref().and_then(Wait::until) {
-            self.agenda().remove(&(at, item));
+            agenda.remove(&(at, item));
         }
         Some(run)
     }
@@ -118,4 +120,62 @@ fn ends<'a>(
     active: impl Iterator<Item = (&'a u32, &'a ItemRun)>,
 ) -> impl Iterator<Item = (Timestamp, u32)> {
     active.filter_map(|(item, run)| Some((end(run.unit.wait.as_ref(), false)?, *item)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::step::Unit;
+    use super::{ItemRun, Items, Timestamp, Wait};
+
+    const ITEMS: u32 = 3;
+
+    fn waiting() -> Items {
+        let mut items = Items::default();
+        for item in 0..ITEMS {
+            let run = ItemRun {
+                started_at: Timestamp::from_micros(0),
+                error: None,
+                unit: Unit::default(),
+            };
+            items.active.insert(item, run);
+        }
+        items
+    }
+
+    /// A look at all items in progress for each result of one costs a long list the square of its length.
+    #[test]
+    fn it_is_made_once_also_if_no_wait_ends_by_itself() {
+        let mut begun = waiting();
+        begun.set_wait(0, Wait::Job { deadline: None });
+        assert!(
+            begun
+                .agenda
+                .0
+                .as_ref()
+                .is_some_and(|agenda| agenda.is_empty())
+        );
+        let mut restored = waiting();
+        restored.take_active(0);
+        assert!(
+            restored
+                .agenda
+                .0
+                .as_ref()
+                .is_some_and(|agenda| agenda.is_empty())
+        );
+    }
+
+    #[test]
+    fn it_follows_what_items_wait_for() {
+        let at = |micros| Timestamp::from_micros(micros);
+        let mut items = waiting();
+        for (item, micros) in [(0, 30), (1, 10), (2, 20)] {
+            let deadline = Some(at(micros));
+            items.set_wait(item, Wait::Job { deadline });
+        }
+        items.take_active(1);
+        items.set_wait(2, Wait::Job { deadline: None });
+        let agenda: Vec<_> = items.agenda().iter().copied().collect();
+        assert_eq!(agenda, [(at(30), 0)]);
+    }
 }
