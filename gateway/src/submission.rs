@@ -51,6 +51,14 @@ pub(crate) enum SubmitError {
 }
 
 impl App {
+    /// An id for `start`, to which nobody gave a name.
+    pub(crate) fn new_execution(&self, start: &Start) -> ExecutionId {
+        match start.key.as_deref() {
+            None => self.log.new_execution(start.lane),
+            key => ExecutionId::new_for(key, self.broker.partitions()),
+        }
+    }
+
     /// Stores `start` and remembers that it did.
     ///
     /// # Errors

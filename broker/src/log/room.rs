@@ -60,14 +60,17 @@ impl Room {
         }
     }
 
+    /// Whether `partition` has no room for more in `lane`.
+    pub(super) fn is_full(&self, partition: Partition, lane: Lane) -> bool {
+        let full = self.partitions.get(usize::from(partition.get()));
+        full.is_some_and(|full| full.of(lane).load(Ordering::Relaxed))
+    }
+
     /// Whether `inputs` begin something in a partition that has no room for it.
     pub(super) fn refuses(&self, partition: Partition, inputs: &[Input]) -> bool {
-        let full = self.partitions.get(usize::from(partition.get()));
-        full.is_some_and(|full| {
-            inputs.iter().any(|input| match &input.kind {
-                InputKind::Start(start) => full.of(start.lane).load(Ordering::Relaxed),
-                _ => false,
-            })
+        inputs.iter().any(|input| match &input.kind {
+            InputKind::Start(start) => self.is_full(partition, start.lane),
+            _ => false,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Writing inputs.
 //!
 //! Each partition has at most one message in flight. What arrives meanwhile is gathered and becomes
-//! the next message. So an idle system adds no delay, and a busy one pays one publish (and in
-//! durable mode one fsync) for hundreds of inputs.
+//! the next message, which waits a moment longer if the one before was shared. So an idle system adds no
+//! delay, and a busy one pays one publish (and in durable mode one fsync) for hundreds of inputs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,10 @@ use afu9_schemas::artifact::json_size;
 use afu9_schemas::message::{
     Control, ControlAction, Input, InputEnvelope, InputKind, Outcome, Start,
 };
-use afu9_schemas::{InstanceId, Partition, codec, subject};
+use afu9_schemas::{ExecutionId, InstanceId, Lane, Partition, codec, subject};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
@@ -32,6 +33,11 @@ const MAX_INPUTS: usize = 2048;
 /// A message is closed when its inputs reach this many bytes. The largest input is below the
 /// difference to the server's limit of 1 MiB.
 const CLOSE_AT_BYTES: usize = 256 * 1024;
+
+/// Messages that follow one that several submissions shared are at least this far apart: where there is much
+/// to do, a message for each of them costs everybody more time than it saves. Nothing waits where
+/// submissions come one by one.
+const APART: Duration = Duration::from_micros(500);
 
 /// How long an unacknowledged message is repeated before its submitters are told. It carries one
 /// message id, so the server keeps one copy.
@@ -62,6 +68,11 @@ impl Outside {
 /// within it, if the log has its usual bound.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// How long new executions go to the same partition, if they may go to any. Long against the life of a short
+/// one, so that those that live at the same time share messages, and fsyncs, on all their way; short
+/// against anybody's idea of an even load.
+const STAY: Duration = Duration::from_secs(2);
+
 /// The answer to a submission: every input of it is stored, or none of them may be relied on.
 type Verdict = Result<(), Arc<PublishError>>;
 
@@ -77,6 +88,9 @@ pub struct LogWriter {
     partitions: Arc<Vec<mpsc::Sender<Submission>>>,
     /// Of those who may be refused because too much is live.
     room: Option<Arc<Room>>,
+    /// Where new executions go first, and since when.
+    first: u64,
+    since: Instant,
 }
 
 /// The tasks behind a [`LogWriter`].
@@ -129,9 +143,30 @@ impl LogWriter {
                 broker,
                 partitions: Arc::new(partitions),
                 room,
+                // Not the same one for all processes.
+                first: ExecutionId::new().hash64(),
+                since: Instant::now(),
             },
             WriterTask { tracker },
         )
+    }
+
+    /// An id for a new execution that may be in any partition: one after another gets them all for a while.
+    /// One that has no room is passed over.
+    pub fn new_execution(&self, lane: Lane) -> ExecutionId {
+        let partitions = self.broker.partitions();
+        let turn = self.since.elapsed().as_secs() / STAY.as_secs();
+        let first = (self.first.wrapping_add(turn) % u64::from(partitions.get())) as usize;
+        let room = self.room.as_ref();
+        let has_room = |partition: &Partition| !room.is_some_and(|r| r.is_full(*partition, lane));
+        let in_turn = || {
+            let all = partitions.all();
+            all.cycle().skip(first).take(usize::from(partitions.get()))
+        };
+        match in_turn().find(has_room).or_else(|| in_turn().next()) {
+            Some(partition) => ExecutionId::new_in(partition, partitions),
+            None => ExecutionId::new(),
+        }
     }
 
     /// Stores one input in the partition that owns its execution.
@@ -182,6 +217,8 @@ async fn write_partition(
     let writer = InstanceId::new();
     let mut number = 0_u64;
     let mut held: Option<Submission> = None;
+    let mut sent = Instant::now();
+    let mut shared = false;
     loop {
         let first = match held.take() {
             Some(submission) => submission,
@@ -190,6 +227,9 @@ async fn write_partition(
                 None => return,
             },
         };
+        if shared && sent.elapsed() < APART {
+            tokio::time::sleep_until(sent + APART).await;
+        }
         let mut answers = Vec::new();
         let mut inputs = Vec::new();
         let mut bytes = weight(&first);
@@ -209,6 +249,8 @@ async fn write_partition(
             }
         }
         number += 1;
+        shared = inputs.len() > 1;
+        sent = Instant::now();
         let id = format!("{writer}.{partition}.{number}");
         let envelope = InputEnvelope { inputs };
         let written = match &headroom {
@@ -268,7 +310,7 @@ struct Headroom {
     outside: Outside,
     /// No more than what is to be left was left at the last look.
     tight: AtomicBool,
-    looked: tokio::sync::Mutex<Option<tokio::time::Instant>>,
+    looked: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Headroom {
@@ -314,7 +356,7 @@ impl Headroom {
         if self.tight.swap(tight, Ordering::Relaxed) != tight {
             tracing::warn!(tight, "room in the input log");
         }
-        *looked = Some(tokio::time::Instant::now());
+        *looked = Some(Instant::now());
     }
 }
 
@@ -342,7 +384,7 @@ async fn write(
         subject: subject.to_owned(),
         source,
     })?;
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     let mut delays = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))

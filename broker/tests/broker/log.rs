@@ -1,13 +1,15 @@
 //! The input log while the server is well.
 
+use std::collections::BTreeSet;
+
 use afu9_broker::PublishError;
 use afu9_broker::config::Limits;
-use afu9_broker::log::{LogReader, LogWriter};
-use afu9_schemas::Partition;
+use afu9_broker::log::{LogReader, LogWriter, Outside};
+use afu9_schemas::{Lane, Partition};
 use anyhow::Result;
 use futures::future::try_join_all;
 
-use crate::world::{World, input, name_of, names, read_to, submit, within};
+use crate::world::{World, input, name_of, names, read_to, submit, until, within};
 
 const A: Partition = Partition::new(0);
 const B: Partition = Partition::new(1);
@@ -152,5 +154,33 @@ async fn dropping_covered_inputs_touches_no_others() -> Result<()> {
     let others = read_to(&mut LogReader::new(broker.clone(), B, 0), "3").await?;
     assert_eq!(names(others), ["1", "2", "3"]);
     assert_eq!(broker.log_size().await?, 4);
+    Ok(())
+}
+
+/// Those that live at the same time share messages on all their way, and in time every partition has its
+/// part.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_executions_share_a_partition_for_a_while() -> Result<()> {
+    let world = World::start().await?;
+    let broker = world.broker().await?;
+    let partitions = broker.partitions();
+    assert!(partitions.get() > 1, "or nothing is shown");
+    let (writer, task) = LogWriter::start_outside(broker, Outside::Gateway);
+    let mut seen = BTreeSet::new();
+    let mut last = None;
+    let mut changes = 0;
+    until("every partition", async || {
+        let partition = partitions.of(writer.new_execution(Lane::Bulk));
+        changes += usize::from(
+            last.replace(partition)
+                .is_some_and(|last| last != partition),
+        );
+        seen.insert(partition);
+        Ok((seen.len() == usize::from(partitions.get())).then_some(()))
+    })
+    .await?;
+    assert_eq!(changes + 1, seen.len(), "one after another");
+    drop(writer);
+    task.finished().await;
     Ok(())
 }

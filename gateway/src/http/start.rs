@@ -158,7 +158,7 @@ pub(super) async fn submit(
         more: Map::new(),
     };
     let Some((name, content)) = name else {
-        let execution = ExecutionId::new_for(start.key.as_deref(), app.broker.partitions());
+        let execution = app.new_execution(&start);
         let stored = app.submit(execution, start).await;
         stored.map_err(|error| Problem::publish(&error))?;
         return Ok(accepted(execution));
