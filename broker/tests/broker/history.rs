@@ -151,26 +151,30 @@ async fn an_observer_sees_everything_and_a_follower_what_comes() -> Result<()> {
 }
 
 /// In mode `fast` a machine that loses power may lose the end of the stream and not what its consumer has
-/// acknowledged: what comes next gets positions that were acknowledged before.
+/// acknowledged. What comes next gets positions that were acknowledged before: the server must know better.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_lost_end_is_neither_passed_over_nor_dropped() -> Result<()> {
     let mut world = World::start().await?;
-    let broker = world.broker().await?;
-    let mut projector = broker.projector_history().await?;
-    let mut write_down = async |broker: &Broker, range: std::ops::Range<u32>| -> Result<()> {
-        publish(broker, range.clone()).await?;
-        for message in take(&mut projector, range.len()).await? {
+    let earlier = {
+        let broker = world.broker().await?;
+        let mut projector = broker.projector_history().await?;
+        publish(&broker, 0..5).await?;
+        for message in take(&mut projector, 5).await? {
             message.acknowledge().await?;
         }
-        Ok(())
+        let earlier = world.copy_stream(HISTORY)?;
+        publish(&broker, 5..25).await?;
+        for message in take(&mut projector, 20).await? {
+            message.acknowledge().await?;
+        }
+        broker.flush().await?;
+        earlier
     };
-    write_down(&broker, 0..5).await?;
-    world.kill()?;
-    let earlier = world.copy_stream(HISTORY)?;
-    world.restart()?;
-    let broker = world.broker().await?;
-    write_down(&broker, 5..25).await?;
-    broker.drop_projected_history().await?;
+    until("acknowledgements", async || {
+        let info = world.consumer_info(HISTORY, "projector").await?;
+        Ok((info.ack_floor.stream_sequence >= 25).then_some(()))
+    })
+    .await?;
     world.kill()?;
     world.lose_what_followed(&earlier, false)?;
     world.restart()?;
@@ -179,7 +183,12 @@ async fn what_follows_a_lost_end_is_neither_passed_over_nor_dropped() -> Result<
     publish(&broker, 25..30).await?;
     broker.drop_projected_history().await?;
     let mut projector = broker.projector_history().await?;
-    let left = take(&mut projector, 5).await?;
-    assert_eq!(numbers(&left)?, [25, 26, 27, 28, 29]);
+    let mut left = numbers(&take(&mut projector, 5).await?)?;
+    // What was delivered before and is there again may come once more.
+    left.retain(|number| *number >= 25);
+    while left.len() < 5 {
+        left.extend(numbers(&take(&mut projector, 1).await?)?);
+    }
+    assert_eq!(left, [25, 26, 27, 28, 29]);
     Ok(())
 }

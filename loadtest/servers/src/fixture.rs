@@ -158,7 +158,7 @@ impl ServerFixture {
         }
     }
 
-    /// Copies what a killed nats-server has stored of `stream`.
+    /// Copies what a nats-server has stored of `stream`, as a crash would leave it.
     ///
     /// # Errors
     /// When its files are not in reach, or cannot be copied.
