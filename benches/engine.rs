@@ -11,7 +11,7 @@ use afu9_schemas::message::{
     Input, InputEnvelope, InputKind, Job, JobResult, Outcome, Start, Trigger, TriggerKind,
     WorkflowRef,
 };
-use afu9_schemas::{DefinitionHash, ExecutionId, Lane, Partition, Timestamp, WorkerId, WorkflowId};
+use afu9_schemas::{DefinitionHash, ExecutionId, Partition, Timestamp, WorkerId, WorkflowId};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use serde_json::{Value, json};
@@ -79,24 +79,17 @@ impl Rig {
     fn start(&self, workflow: usize, input: Value) -> Input {
         Input {
             execution: ExecutionId::new(),
-            kind: InputKind::Start(Box::new(Start {
-                workflow: self.references[workflow].clone(),
+            kind: InputKind::Start(Box::new(Start::new(
+                self.references[workflow].clone(),
                 input,
-                repository: None,
-                trigger: Trigger {
+                Trigger {
                     kind: TriggerKind::Manual,
                     by: "bench".to_owned(),
                     delivery: None,
                     depth: 0,
                     initiator: None,
                 },
-                lane: Lane::Bulk,
-                traceparent: None,
-                key: None,
-                priority: 0,
-                parent: None,
-                rerun: None,
-            })),
+            ))),
         }
     }
 

@@ -20,7 +20,7 @@ use afu9_schemas::message::{
     WorkflowRef,
 };
 use afu9_schemas::{
-    DefinitionHash, ExecutionId, Lane, Partition, Timestamp, WorkerId, WorkflowId, codec,
+    DefinitionHash, ExecutionId, Partition, Timestamp, WorkerId, WorkflowId, codec,
 };
 use serde_json::{Value, json};
 
@@ -84,24 +84,17 @@ impl Rig {
     fn start(&self, input: Value) -> Input {
         Input {
             execution: ExecutionId::new(),
-            kind: InputKind::Start(Box::new(Start {
-                workflow: self.reference.clone(),
+            kind: InputKind::Start(Box::new(Start::new(
+                self.reference.clone(),
                 input,
-                repository: None,
-                trigger: Trigger {
+                Trigger {
                     kind: TriggerKind::Manual,
                     by: "scale".to_owned(),
                     delivery: None,
                     depth: 0,
                     initiator: None,
                 },
-                lane: Lane::Bulk,
-                traceparent: None,
-                key: None,
-                priority: 0,
-                parent: None,
-                rerun: None,
-            })),
+            ))),
         }
     }
 

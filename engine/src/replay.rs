@@ -525,7 +525,7 @@ fn compare(
 mod tests {
     use afu9_schemas::definition::ReadOptions;
     use afu9_schemas::message::{Trigger, TriggerKind, WorkflowRef};
-    use afu9_schemas::{DefinitionHash, Lane, WorkflowId};
+    use afu9_schemas::{DefinitionHash, WorkflowId};
     use serde_json::json;
 
     use super::*;
@@ -544,29 +544,22 @@ mod tests {
         Record {
             id: ExecutionId::derived("recorded"),
             started_at: Timestamp::from_micros(1_800_000_000_000_000),
-            start: Start {
-                workflow: WorkflowRef {
+            start: Start::new(
+                WorkflowRef {
                     id: WorkflowId::from_uuid(uuid::Uuid::from_u128(1)),
                     name: "w".to_owned(),
                     version: 1,
                     hash: DefinitionHash::of(b"w"),
                 },
-                input: json!({ "n": 7 }),
-                repository: None,
-                trigger: Trigger {
+                json!({ "n": 7 }),
+                Trigger {
                     kind: TriggerKind::Manual,
                     by: "test".to_owned(),
                     delivery: None,
                     depth: 0,
                     initiator: None,
                 },
-                lane: Lane::Bulk,
-                traceparent: None,
-                key: None,
-                priority: 0,
-                parent: None,
-                rerun: None,
-            },
+            ),
             status: ExecutionStatus::Completed,
             error: None,
             output: Some(json!({ "a": { "value": 7 } })),
