@@ -11,7 +11,7 @@ use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::{InstanceId, Partition};
 use futures::FutureExt as _;
-use futures::future::{join_all, pending};
+use futures::future::join_all;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +27,7 @@ use crate::lease::{Facts, Holder, Plan};
 use crate::owner::{Owner, OwnerError, Shared, message_of};
 use crate::schedule::{self, Scheduler};
 use crate::stats::{Stats, add};
+use crate::wait::reached;
 
 /// How long an owner has to write its last checkpoint. After that its lease is given up all the
 /// same: the next owner replays what the checkpoint lacks.
@@ -560,12 +561,5 @@ impl Coordinator {
             tracing::warn!("owners did not stop in time; their leases expire by themselves");
             self.tasks.abort_all();
         }
-    }
-}
-
-async fn reached(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => pending().await,
     }
 }
