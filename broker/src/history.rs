@@ -219,11 +219,7 @@ impl Broker {
         config: pull::Config,
     ) -> Result<HistoryConsumer, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening history", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(HISTORY)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(HISTORY).await.map_err(failed)?;
         let consumer = match config.durable_name.clone() {
             Some(name) => stream.get_or_create_consumer(&name, config).await,
             None => stream.create_consumer(config).await.map_err(|error| {
@@ -247,11 +243,7 @@ impl Broker {
     pub async fn drop_projected_history(&self) -> Result<u64, RequestError> {
         let failed =
             |error: async_nats::Error| RequestError::new("dropping written history", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(HISTORY)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(HISTORY).await.map_err(failed)?;
         let info = stream
             .consumer_info(PROJECTOR)
             .await
@@ -270,11 +262,7 @@ impl Broker {
     pub async fn drop_history(&self, sequence: u64) -> Result<(), RequestError> {
         let failed =
             |error: async_nats::Error| RequestError::new("dropping written history", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(HISTORY)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(HISTORY).await.map_err(failed)?;
         stream
             .purge()
             .sequence(sequence + 1)

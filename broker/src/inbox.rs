@@ -73,11 +73,7 @@ impl Broker {
     /// When the server refuses or does not answer.
     pub async fn inbox(&self) -> Result<Inbox, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening the inbox", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(INBOX)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(INBOX).await.map_err(failed)?;
         let consumer = stream
             .get_or_create_consumer(
                 "router",

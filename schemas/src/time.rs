@@ -21,6 +21,12 @@ impl Timestamp {
         Self(micros)
     }
 
+    /// The instant `nanos` nanoseconds after the epoch, as servers tell it; what is less than a
+    /// microsecond is dropped.
+    pub fn from_nanos(nanos: i128) -> Self {
+        Self(i64::try_from(nanos / 1000).unwrap_or(i64::MAX))
+    }
+
     /// Microseconds since the epoch.
     pub const fn as_micros(self) -> i64 {
         self.0

@@ -149,9 +149,7 @@ impl LogReader {
         }
         self.delivered = info.consumer_sequence;
         let sequence = info.stream_sequence;
-        let at = Timestamp::from_micros(
-            i64::try_from(info.published.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX),
-        );
+        let at = Timestamp::from_nanos(info.published.unix_timestamp_nanos());
         self.position = sequence;
         batch.push(LogMessage {
             sequence,
@@ -164,12 +162,7 @@ impl LogReader {
 
     async fn open(&mut self) -> Result<pull::Stream, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening the log reader", error);
-        let stream = self
-            .broker
-            .jetstream
-            .get_stream_no_info(LOG)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.broker.stream(LOG).await.map_err(failed)?;
         let consumer = stream
             .create_consumer(pull::Config {
                 deliver_policy: DeliverPolicy::ByStartSequence {
@@ -247,11 +240,7 @@ impl Broker {
     /// When the server does not answer; the messages are then dropped with the next checkpoint.
     pub async fn drop_log(&self, partition: Partition, floor: u64) -> Result<u64, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("dropping covered inputs", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(LOG)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(LOG).await.map_err(failed)?;
         let purged = stream
             .purge()
             .filter(subject::log(partition))
