@@ -47,8 +47,6 @@ use crate::wait::{maybe, reached};
 use careful::{Careful, caught, tick_messages};
 use publish::Unsent;
 
-pub(crate) use careful::message_of;
-
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);

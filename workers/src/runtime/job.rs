@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use afu9_broker::work::Delivery;
 use afu9_schemas::artifact::{ArtifactRef, MAX_INLINE_BYTES, json_size};
+use afu9_schemas::error::panic_message;
 use afu9_schemas::message::{
     DeadLetter, DeadLetterReason, Input, InputKind, Job, JobResult, Outcome,
 };
@@ -319,11 +320,7 @@ fn failed(error: StepError) -> Outcome {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> StepError {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned());
+    let message = panic_message(panic);
     StepError::new(
         ErrorClass::Retryable,
         "tool.panicked",
