@@ -546,8 +546,5 @@ pub(crate) fn failed(job: JobId, error: StepError) -> Input {
 
 /// The owner's clock, by which it decides that an instant has come.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::from(SystemTime::now())
 }

@@ -1,7 +1,7 @@
 //! One representation of an instant for every message: microseconds since the Unix epoch, UTC.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,13 @@ impl Timestamp {
 impl From<DateTime<Utc>> for Timestamp {
     fn from(value: DateTime<Utc>) -> Self {
         Self(value.timestamp_micros())
+    }
+}
+
+/// What a process reads off its own clock.
+impl From<SystemTime> for Timestamp {
+    fn from(value: SystemTime) -> Self {
+        Self::default().plus(value.duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }
 
