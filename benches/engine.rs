@@ -2,32 +2,21 @@
 //!
 //! Between inputs, what a checkpoint would take is taken, as an owner does.
 
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "../engine/examples/scale/rig.rs"]
+mod rig;
 
-use afu9_engine::{Definitions, Effect, PartitionState, workflow};
-use afu9_schemas::definition::ReadOptions;
-use afu9_schemas::message::{
-    Input, InputEnvelope, InputKind, Job, JobResult, Outcome, Start, Trigger, TriggerKind,
-    WorkflowRef,
-};
-use afu9_schemas::{DefinitionHash, ExecutionId, Lane, Partition, Timestamp, WorkerId, WorkflowId};
+use afu9_schemas::message::Input;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use rig::{FIVE_STEPS, Rig, done};
 
 fn main() {
     divan::main();
 }
 
 const STEPS: usize = 5;
-
-const FIVE_STEPS: &str = "name: steps\nsteps:\n\
-    \x20 - { name: one, tool: test.noop }\n\
-    \x20 - { name: two, tool: test.noop }\n\
-    \x20 - { name: three, tool: test.noop }\n\
-    \x20 - { name: four, tool: test.noop }\n\
-    \x20 - { name: five, tool: test.noop }\n";
 
 const SLEEPING: &str = "name: sleeping\nsteps:\n\
     \x20 - { name: nap, sleep: { for: 30d } }\n";
@@ -41,94 +30,6 @@ const ITEMS: &str = "name: items\nsteps:\n\
 
 /// After so many executions, changes are taken for a checkpoint.
 const CHECKPOINT_EVERY: usize = 1_000;
-
-/// A partition and a log to fold.
-struct Rig {
-    state: PartitionState,
-    definitions: Definitions,
-    references: Vec<WorkflowRef>,
-    sequence: u64,
-    now: Timestamp,
-}
-
-impl Rig {
-    fn new(sources: &[&str]) -> Self {
-        let mut definitions = Definitions::default();
-        let compile = |source: &&str| {
-            let compiled =
-                workflow::compile(source, ReadOptions::default()).expect("a valid definition");
-            let reference = WorkflowRef {
-                id: WorkflowId::new(),
-                name: compiled.workflow.definition.name.clone(),
-                version: 1,
-                hash: DefinitionHash::of(source.as_bytes()),
-            };
-            definitions.insert(reference.hash, Arc::new(compiled.workflow));
-            reference
-        };
-        let references = sources.iter().map(compile).collect();
-        Self {
-            state: PartitionState::new(Partition::new(0)),
-            definitions,
-            references,
-            sequence: 0,
-            now: Timestamp::from_micros(1_700_000_000_000_000),
-        }
-    }
-
-    fn start(&self, workflow: usize, input: Value) -> Input {
-        Input {
-            execution: ExecutionId::new(),
-            kind: InputKind::Start(Box::new(Start {
-                workflow: self.references[workflow].clone(),
-                input,
-                repository: None,
-                trigger: Trigger {
-                    kind: TriggerKind::Manual,
-                    by: "bench".to_owned(),
-                    delivery: None,
-                    depth: 0,
-                    initiator: None,
-                },
-                lane: Lane::Bulk,
-                traceparent: None,
-                key: None,
-                priority: 0,
-                parent: None,
-                rerun: None,
-            })),
-        }
-    }
-
-    fn fold(&mut self, inputs: Vec<Input>) -> Vec<Job> {
-        self.sequence += 1;
-        self.now = self.now.plus(Duration::from_micros(100));
-        let mut effects = Vec::new();
-        let envelope = InputEnvelope { inputs };
-        let (state, definitions) = (&mut self.state, &self.definitions);
-        state.fold(self.sequence, self.now, envelope, definitions, &mut effects);
-        let jobs = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Dispatch(job) => Some(*job),
-            _ => None,
-        });
-        jobs.collect()
-    }
-}
-
-fn done(job: &Job) -> Input {
-    Input {
-        execution: job.id.execution,
-        kind: InputKind::JobResult(Box::new(JobResult {
-            step: job.id.step,
-            item: job.id.item,
-            attempt: job.id.attempt,
-            worker: WorkerId::new("w").expect("valid"),
-            started_at: job.dispatched_at,
-            ended_at: job.dispatched_at,
-            outcome: Outcome::Done(json!({})),
-        })),
-    }
-}
 
 /// Results of so many executions in one message, each of which gives the next job.
 #[divan::bench(args = [1, 64])]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afu9_schemas::PartitionCount;
-use async_nats::jetstream;
+use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
@@ -138,6 +138,11 @@ impl Broker {
             .flush()
             .await
             .map_err(|error| RequestError::new("flushing", error))
+    }
+
+    /// A stream by its name, without asking how full it is. Whoever calls names the operation it is for.
+    pub(crate) async fn stream(&self, name: &str) -> Result<Stream<()>, async_nats::Error> {
+        Ok(self.jetstream.get_stream_no_info(name).await?)
     }
 }
 

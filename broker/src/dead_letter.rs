@@ -115,11 +115,7 @@ impl Broker {
     /// When the server refuses or does not answer.
     pub async fn exhausted_jobs(&self) -> Result<ExhaustedJobs, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening advisories", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(ADVISORIES)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(ADVISORIES).await.map_err(failed)?;
         let consumer = stream
             .get_or_create_consumer(
                 "dead_letters",
@@ -165,12 +161,7 @@ impl ExhaustedJobs {
             advisory.ack().await.map_err(failed)?;
             return Ok(None);
         };
-        let stream = self
-            .broker
-            .jetstream
-            .get_stream_no_info(&notice.stream)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.broker.stream(&notice.stream).await.map_err(failed)?;
         let raw = content(&stream, notice.stream_seq).await.map_err(failed)?;
         let jobs = raw.as_deref().and_then(|bytes| codec::decode(bytes).ok());
         Ok(Some(Exhausted {
@@ -192,10 +183,9 @@ impl ExhaustedJobs {
         if exhausted.raw.is_some() {
             let stream = self
                 .broker
-                .jetstream
-                .get_stream_no_info(&exhausted.stream)
+                .stream(&exhausted.stream)
                 .await
-                .map_err(|error| failed(error.into()))?;
+                .map_err(failed)?;
             if let Err(error) = stream.delete_message(exhausted.sequence).await {
                 // Already gone is what we want; anything else comes again with the notice.
                 let left = content(&stream, exhausted.sequence).await;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use afu9_schemas::codec::{self, DecodeError};
 use afu9_schemas::message::HistoryBatch;
 use afu9_schemas::subject;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures::{FutureExt, StreamExt};
 
 use crate::connection::Broker;
 use crate::error::{PublishError, RequestError};
 use crate::publish::Outgoing;
+use crate::pull::Pull;
 use crate::topology::HISTORY;
 
 /// A batch larger than this is split: the server refuses messages above 1 MiB, and one event is
@@ -30,9 +31,6 @@ const ACK_WAIT: Duration = Duration::from_secs(60);
 
 /// Batches delivered and not acknowledged: bounds what a projector holds in memory.
 const MAX_ACK_PENDING: i64 = 8192;
-
-const PULL_EXPIRES: Duration = Duration::from_secs(10);
-const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// One batch as it was delivered.
 #[derive(Debug)]
@@ -69,8 +67,7 @@ impl HistoryMessage {
 
 /// Reads history in order.
 pub struct HistoryConsumer {
-    consumer: Consumer<pull::Config>,
-    stream: Option<pull::Stream>,
+    pull: Pull,
 }
 
 impl std::fmt::Debug for HistoryConsumer {
@@ -87,36 +84,23 @@ impl HistoryConsumer {
     /// # Errors
     /// When the server cannot be asked. Call again, after a pause.
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<HistoryMessage>, RequestError> {
+        let failed = |error: async_nats::Error| RequestError::new("reading history", error);
         loop {
-            let stream = match self.stream.take() {
-                Some(stream) => self.stream.insert(stream),
-                None => {
-                    let stream = self
-                        .consumer
-                        .stream()
-                        .max_messages_per_batch(READ_AHEAD)
-                        .expires(PULL_EXPIRES)
-                        .heartbeat(PULL_HEARTBEAT)
-                        .messages()
-                        .await
-                        .map_err(|error| RequestError::new("reading history", error))?;
-                    self.stream.insert(stream)
-                }
-            };
+            let messages = self.pull.messages().await.map_err(failed)?;
             let mut batch = Vec::new();
-            match stream.next().await {
+            match messages.next().await {
                 Some(Ok(message)) => batch.extend(read(message)),
                 Some(Err(error)) => {
-                    self.stream = None;
-                    return Err(RequestError::new("reading history", error));
+                    self.pull.close();
+                    return Err(failed(error.into()));
                 }
                 None => {
-                    self.stream = None;
+                    self.pull.close();
                     continue;
                 }
             }
             while batch.len() < max {
-                match stream.next().now_or_never() {
+                match messages.next().now_or_never() {
                     Some(Some(Ok(message))) => batch.extend(read(message)),
                     // An error shows again at the next call.
                     _ => break,
@@ -219,11 +203,7 @@ impl Broker {
         config: pull::Config,
     ) -> Result<HistoryConsumer, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening history", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(HISTORY)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(HISTORY).await.map_err(failed)?;
         let consumer = match config.durable_name.clone() {
             Some(name) => stream.get_or_create_consumer(&name, config).await,
             None => stream.create_consumer(config).await.map_err(|error| {
@@ -235,8 +215,7 @@ impl Broker {
         }
         .map_err(|error| failed(error.into()))?;
         Ok(HistoryConsumer {
-            consumer,
-            stream: None,
+            pull: Pull::new(consumer, READ_AHEAD),
         })
     }
 
@@ -247,11 +226,7 @@ impl Broker {
     pub async fn drop_projected_history(&self) -> Result<u64, RequestError> {
         let failed =
             |error: async_nats::Error| RequestError::new("dropping written history", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(HISTORY)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(HISTORY).await.map_err(failed)?;
         let info = stream
             .consumer_info(PROJECTOR)
             .await
@@ -270,11 +245,7 @@ impl Broker {
     pub async fn drop_history(&self, sequence: u64) -> Result<(), RequestError> {
         let failed =
             |error: async_nats::Error| RequestError::new("dropping written history", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(HISTORY)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(HISTORY).await.map_err(failed)?;
         stream
             .purge()
             .sequence(sequence + 1)

@@ -5,13 +5,14 @@ use std::time::Duration;
 use afu9_schemas::codec::{self, DecodeError};
 use afu9_schemas::message::InboxDelivery;
 use afu9_schemas::subject;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures::StreamExt;
 
 use crate::connection::Broker;
 use crate::error::{PublishError, RequestError};
 use crate::publish::{Outgoing, Stored};
+use crate::pull::Pull;
 use crate::topology::INBOX;
 
 /// A router that shows no sign of life for this long is dead: another one takes the delivery.
@@ -19,9 +20,6 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// Deliveries being routed at once, over all gateways.
 const MAX_ACK_PENDING: i64 = 1000;
-
-const PULL_EXPIRES: Duration = Duration::from_secs(10);
-const PULL_HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Deliveries read ahead by one router: fewer than it routes at once, because the server's patience
 /// with a delivery begins when it is read.
@@ -73,11 +71,7 @@ impl Broker {
     /// When the server refuses or does not answer.
     pub async fn inbox(&self) -> Result<Inbox, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening the inbox", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(INBOX)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(INBOX).await.map_err(failed)?;
         let consumer = stream
             .get_or_create_consumer(
                 "router",
@@ -92,16 +86,14 @@ impl Broker {
             .await
             .map_err(|error| failed(error.into()))?;
         Ok(Inbox {
-            consumer,
-            stream: None,
+            pull: Pull::new(consumer, READ_AHEAD),
         })
     }
 }
 
 /// The inbox, as a router reads it.
 pub struct Inbox {
-    consumer: Consumer<pull::Config>,
-    stream: Option<pull::Stream>,
+    pull: Pull,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -132,22 +124,8 @@ impl Inbox {
     pub async fn next(&mut self) -> Result<InboxMessage, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("reading the inbox", error);
         loop {
-            let stream = match self.stream.take() {
-                Some(stream) => self.stream.insert(stream),
-                None => {
-                    let stream = self
-                        .consumer
-                        .stream()
-                        .max_messages_per_batch(READ_AHEAD)
-                        .expires(PULL_EXPIRES)
-                        .heartbeat(PULL_HEARTBEAT)
-                        .messages()
-                        .await
-                        .map_err(|error| failed(error.into()))?;
-                    self.stream.insert(stream)
-                }
-            };
-            match stream.next().await {
+            let messages = self.pull.messages().await.map_err(failed)?;
+            match messages.next().await {
                 Some(Ok(message)) => {
                     let tries = message
                         .info()
@@ -160,10 +138,10 @@ impl Inbox {
                     });
                 }
                 Some(Err(error)) => {
-                    self.stream = None;
+                    self.pull.close();
                     return Err(failed(error.into()));
                 }
-                None => self.stream = None,
+                None => self.pull.close(),
             }
         }
     }

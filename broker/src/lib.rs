@@ -19,6 +19,7 @@ pub mod inbox;
 pub mod kv;
 pub mod log;
 pub mod publish;
+mod pull;
 pub mod query;
 pub mod topology;
 pub mod work;

@@ -115,11 +115,7 @@ impl Broker {
             let operation = format!("setting ack_wait of the work queue {kind} ({name})");
             RequestError::new(operation, error)
         };
-        let stream = self
-            .jetstream
-            .get_stream_no_info(work_stream(kind))
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(&work_stream(kind)).await.map_err(failed)?;
         stream
             .update_consumer(self.work_consumer_config(kind, part))
             .await
@@ -150,11 +146,7 @@ impl Broker {
         let failed = |error: async_nats::Error| {
             RequestError::new(format!("opening the work queue {kind} ({name})"), error)
         };
-        let stream = self
-            .jetstream
-            .get_stream_no_info(work_stream(kind))
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(&work_stream(kind)).await.map_err(failed)?;
         stream
             .get_or_create_consumer(&name, self.work_consumer_config(kind, part))
             .await
@@ -216,9 +208,7 @@ impl Broker {
             })?;
         let info = stream.cached_info();
         Ok(WorkMark {
-            created: Timestamp::from_micros(
-                i64::try_from(info.created.unix_timestamp_nanos() / 1000).unwrap_or(0),
-            ),
+            created: Timestamp::from_nanos(info.created.unix_timestamp_nanos()),
             first_sequence: if info.state.messages == 0 {
                 info.state.last_sequence + 1
             } else {
@@ -236,11 +226,7 @@ impl Broker {
         let failed = |error: async_nats::Error| {
             RequestError::new(format!("counting the work queue {kind} ({lane})"), error)
         };
-        let stream = self
-            .jetstream
-            .get_stream_no_info(work_stream(kind))
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(&work_stream(kind)).await.map_err(failed)?;
         let counts = stream.info_with_subjects(subject::work(kind, lane)).await;
         let mut counts = counts.map_err(|error| failed(error.into()))?;
         let mut queued = 0;

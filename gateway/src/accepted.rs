@@ -184,27 +184,25 @@ mod tests {
 
     fn start(by: &str, key: Option<&str>) -> Remember {
         let start = Start {
-            workflow: WorkflowRef {
-                id: WorkflowId::new(),
-                name: "w".to_owned(),
-                version: 3,
-                hash: DefinitionHash::of(b""),
-            },
-            input: Value::Null,
-            repository: None,
-            trigger: Trigger {
-                kind: TriggerKind::Manual,
-                by: by.to_owned(),
-                delivery: None,
-                depth: 0,
-                initiator: None,
-            },
             lane: Lane::Interactive,
-            traceparent: None,
             key: key.map(str::to_owned),
             priority: 7,
-            parent: None,
-            rerun: None,
+            ..Start::new(
+                WorkflowRef {
+                    id: WorkflowId::new(),
+                    name: "w".to_owned(),
+                    version: 3,
+                    hash: DefinitionHash::of(b""),
+                },
+                Value::Null,
+                Trigger {
+                    kind: TriggerKind::Manual,
+                    by: by.to_owned(),
+                    delivery: None,
+                    depth: 0,
+                    initiator: None,
+                },
+            )
         };
         Remember::new(&start, Timestamp::from_micros(9))
     }

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod bulk_dead_letters;
 mod bulk_executions;
+mod bulk_report;
 mod cancel_execution;
 mod change_hold;
 mod decide_approval;

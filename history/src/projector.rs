@@ -10,8 +10,9 @@
 //! - What it holds in memory is bounded by one fetch.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use afu9_schemas::Timestamp;
 use afu9_schemas::codec::DecodeError;
 use afu9_schemas::message::HistoryBatch;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -334,6 +335,11 @@ impl<S: Source> Projector<S> {
         }
         self.source.acknowledge(through).await
     }
+}
+
+/// This process's clock.
+fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 fn events_of(messages: &[Message]) -> usize {

@@ -86,14 +86,6 @@ impl Options {
     }
 }
 
-/// The name of a mode, in configuration and in reports.
-fn mode_name(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Fast => "fast",
-        Durability::Durable => "durable",
-    }
-}
-
 /// Measures each mode, and ends everything that it started.
 ///
 /// # Errors
@@ -104,7 +96,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let mut report = Report::default();
     for mode in &options.modes {
         let measured = measure(options, &options.binary, *mode).await?;
-        report.modes.push((mode_name(*mode), measured));
+        report.modes.push((mode.name(), measured));
     }
     Ok(report)
 }
@@ -126,13 +118,13 @@ pub async fn compare(options: &Options, other: &Path, rounds: usize) -> Result<C
                 order.reverse();
             }
             for (is_this, binary) in order {
-                let (name, round) = (mode_name(*mode), round + 1);
+                let (name, round) = (mode.name(), round + 1);
                 tracing::info!(mode = name, round, program = %binary.display(), "next run");
                 let measured = measure(options, binary, *mode).await?;
                 sides.add(is_this, measured);
             }
         }
-        comparison.modes.push((mode_name(*mode), sides));
+        comparison.modes.push((mode.name(), sides));
     }
     Ok(comparison)
 }

@@ -107,6 +107,11 @@ pub fn beside_this_program() -> Result<PathBuf> {
     Ok(found)
 }
 
+/// The last line of a report on what became of a system.
+pub(crate) fn verdict(is_clean: bool) -> &'static str {
+    if is_clean { "clean" } else { "NOT clean" }
+}
+
 impl System {
     /// Starts everything, and returns when every gateway says that it is ready.
     pub(crate) async fn start(options: &Options) -> Result<Self> {
@@ -203,15 +208,14 @@ impl System {
 
     fn environment(&self, options: &Options, routes: &Path) -> Vec<(String, String)> {
         let urls: Vec<String> = self.servers.iter().map(NatsServer::url).collect();
-        let durability = match options.durability {
-            Durability::Fast => "fast",
-            Durability::Durable => "durable",
-        };
         let hash = hex::encode(Sha256::digest(TOKEN.as_bytes()));
         let replicas = if options.cluster { "3" } else { "1" };
         [
             ("AFU9_NATS__URL", urls.join(",")),
-            ("AFU9_NATS__DURABILITY", durability.to_owned()),
+            (
+                "AFU9_NATS__DURABILITY",
+                options.durability.name().to_owned(),
+            ),
             ("AFU9_NATS__REPLICAS", replicas.to_owned()),
             ("AFU9_DATABASE__URL", self.postgres.url()),
             ("AFU9_GATEWAY__WEBHOOK_SECRETS", WEBHOOK_SECRET.to_owned()),

@@ -9,9 +9,10 @@ use std::time::Duration;
 use afu9_broker::kv::{Change, Lease, LeaseStore, Member, Swap};
 use afu9_broker::log::LogWriter;
 use afu9_broker::{Broker, RequestError};
+use afu9_schemas::error::panic_message;
 use afu9_schemas::{InstanceId, Partition};
 use futures::FutureExt as _;
-use futures::future::{join_all, pending};
+use futures::future::join_all;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,9 +25,10 @@ use crate::dead_letters;
 use crate::definitions::DefinitionCache;
 use crate::followers::Followers;
 use crate::lease::{Facts, Holder, Plan};
-use crate::owner::{Owner, OwnerError, Shared, message_of};
+use crate::owner::{Owner, OwnerError, Shared};
 use crate::schedule::{self, Scheduler};
 use crate::stats::{Stats, add};
+use crate::wait::reached;
 
 /// How long an owner has to write its last checkpoint. After that its lease is given up all the
 /// same: the next owner replays what the checkpoint lacks.
@@ -465,7 +467,7 @@ impl Coordinator {
                     // partitions go on, and this one is loaded again.
                     let ended = AssertUnwindSafe(run).catch_unwind().await;
                     let ended = ended.unwrap_or_else(|panic| {
-                        let message = message_of(panic.as_ref());
+                        let message = panic_message(panic.as_ref());
                         Err(OwnerError::Panicked { partition, message })
                     });
                     Ended::Owner(partition, ended)
@@ -560,12 +562,5 @@ impl Coordinator {
             tracing::warn!("owners did not stop in time; their leases expire by themselves");
             self.tasks.abort_all();
         }
-    }
-}
-
-async fn reached(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => pending().await,
     }
 }

@@ -4,7 +4,7 @@ use afu9_engine::execution::MAX_DEPTH;
 use afu9_engine::{Ended, submit};
 use afu9_schemas::definition::TriggerRule;
 use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind, Unstarted as Cause};
-use afu9_schemas::{ExecutionId, Lane, PartitionCount};
+use afu9_schemas::{ExecutionId, PartitionCount};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -108,16 +108,8 @@ impl Followers {
             }
         };
         let mut start = Start {
-            workflow: found.record.workflow.clone(),
-            input,
             repository: ended.repository.clone(),
-            trigger,
-            lane: Lane::Bulk,
-            traceparent: None,
-            key: None,
-            priority: 0,
-            parent: None,
-            rerun: None,
+            ..Start::new(found.record.workflow.clone(), input, trigger)
         };
         // An input that does not fit becomes an execution that has failed and says why, so that it is
         // seen.

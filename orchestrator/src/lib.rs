@@ -22,6 +22,7 @@ mod schedule;
 mod stats;
 mod tick;
 mod unstarted;
+mod wait;
 
 pub use config::Config;
 pub use coordinator::{Error, Orchestrator};

@@ -9,7 +9,6 @@ mod recover;
 mod resolve;
 
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -44,10 +43,9 @@ use crate::records::Records;
 use crate::schedule::HOME;
 use crate::stats::{Stats, add};
 use crate::tick::Plan;
+use crate::wait::{maybe, reached};
 use careful::{Careful, caught, tick_messages};
 use publish::Unsent;
-
-pub(crate) use careful::message_of;
 
 /// Pause before something that failed is tried again: long against a round trip, short against
 /// anybody's patience.
@@ -179,7 +177,8 @@ impl Owner {
         let mut look_due = tokio::time::interval(FULL_PAUSE);
         look_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let woken_in = self.state.next_wake().map(|at| at.since(now()));
+            let wakes_in = self.state.next_wake().map(|at| at.since(now()));
+            let wake_at = wakes_in.map(|delay| Instant::now() + delay);
             let most = tick_messages(self.care.as_ref());
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -189,7 +188,7 @@ impl Owner {
                 }
                 Some(()) = self.outbox.next() => {}
                 () = self.records.next() => {}
-                () = self.unsent.due() => self.publish_unsent().await,
+                () = reached(self.unsent.due()) => self.publish_unsent().await,
                 batch = self.reader.next_batch(most), if self.may_read() => match batch {
                     Ok(batch) => {
                         if !self.tick(batch, &stop).await? {
@@ -205,7 +204,7 @@ impl Owner {
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
-                () = after(woken_in) => self.wake(),
+                () = reached(wake_at) => self.wake(),
                 Some((executions, verdict)) = self.waking.next() => {
                     self.woken(&executions, verdict);
                 }
@@ -576,24 +575,7 @@ pub(crate) fn failed(job: JobId, error: StepError) -> Input {
     }
 }
 
-async fn maybe(writing: &mut Option<BoxFuture<'static, Outcome>>) -> Outcome {
-    match writing {
-        Some(writing) => writing.await,
-        None => pending().await,
-    }
-}
-
-async fn after(delay: Option<Duration>) {
-    match delay {
-        Some(delay) => tokio::time::sleep_until(Instant::now() + delay).await,
-        None => pending().await,
-    }
-}
-
 /// The owner's clock, by which it decides that an instant has come.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::from(SystemTime::now())
 }

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::owner::{FULL_PAUSE, PAUSE};
 use crate::stats::{Stats, add};
+use crate::wait::{maybe, reached};
 
 /// How long the beginning and the steps of an execution are held back: less than anybody who looks at
 /// it notices.
@@ -140,7 +141,7 @@ impl Records {
                 self.bytes -= std::mem::take(&mut self.sent_bytes);
                 self.stored.send_replace(self.sent);
             }
-            () = until(due) => {
+            () = reached(due) => {
                 let now = Instant::now();
                 while let Some((since, execution)) = self.turns.front().copied()
                     && since + HOLD <= now
@@ -346,19 +347,5 @@ fn weight(event: &HistoryEvent) -> usize {
             ControlAction::Retry { params, .. } => value(params),
             _ => 0,
         },
-    }
-}
-
-async fn maybe(sending: &mut Option<BoxFuture<'static, ()>>) {
-    match sending {
-        Some(sending) => sending.await,
-        None => pending().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => pending().await,
     }
 }

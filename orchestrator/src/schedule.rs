@@ -23,7 +23,7 @@ use afu9_engine::submit;
 use afu9_schemas::definition::MissedRuns;
 use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind, Unstarted as Cause};
 use afu9_schemas::view::HoldView;
-use afu9_schemas::{ExecutionId, Lane, Partition, PartitionCount, Timestamp};
+use afu9_schemas::{ExecutionId, Partition, PartitionCount, Timestamp};
 use futures::StreamExt;
 use futures::future::try_join_all;
 use futures::stream;
@@ -239,18 +239,7 @@ impl Scheduler {
                 return Err(Unstarted::new(&cause, code, message, now()));
             }
         };
-        let mut start = Start {
-            workflow: rule.found.record.workflow.clone(),
-            input,
-            repository: None,
-            trigger: trigger(),
-            lane: Lane::Bulk,
-            traceparent: None,
-            key: None,
-            priority: 0,
-            parent: None,
-            rerun: None,
-        };
+        let mut start = Start::new(rule.found.record.workflow.clone(), input, trigger());
         // An input that does not fit becomes an execution that has failed and says why, so that it is
         // seen.
         if let Err(error) = submit::prepare(workflow, &mut start) {

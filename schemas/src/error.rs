@@ -1,5 +1,7 @@
 //! What went wrong with a step, in the form that is stored, shown and decided upon.
 
+use std::any::Any;
+
 use serde::{Deserialize, Serialize};
 
 /// The class of a step's error: what may be done about it.
@@ -86,6 +88,15 @@ impl StepError {
         }
         self
     }
+}
+
+/// What a panic says that was caught.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 fn cut(mut text: String) -> String {

@@ -1,7 +1,7 @@
 //! One representation of an instant for every message: microseconds since the Unix epoch, UTC.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,12 @@ impl Timestamp {
     /// The instant `micros` microseconds after the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
+    }
+
+    /// The instant `nanos` nanoseconds after the epoch, as servers tell it; what is less than a
+    /// microsecond is dropped.
+    pub fn from_nanos(nanos: i128) -> Self {
+        Self(i64::try_from(nanos / 1000).unwrap_or(i64::MAX))
     }
 
     /// Microseconds since the epoch.
@@ -60,6 +66,13 @@ impl Timestamp {
 impl From<DateTime<Utc>> for Timestamp {
     fn from(value: DateTime<Utc>) -> Self {
         Self(value.timestamp_micros())
+    }
+}
+
+/// What a process reads off its own clock.
+impl From<SystemTime> for Timestamp {
+    fn from(value: SystemTime) -> Self {
+        Self::default().plus(value.duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }
 

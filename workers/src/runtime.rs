@@ -13,13 +13,13 @@ mod job;
 mod lane;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use afu9_broker::log::{LogWriter, Outside};
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::message::{DependencyCheck, WorkReply};
 use afu9_schemas::tool::kind_profile;
-use afu9_schemas::{Lane, WorkerId, WorkerKind};
+use afu9_schemas::{Lane, Timestamp, WorkerId, WorkerKind};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -224,6 +224,11 @@ impl Worker {
         self.broker.flush().await?;
         Ok(())
     }
+}
+
+/// This process's clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from(SystemTime::now())
 }
 
 /// Tells whoever asks which jobs this worker runs, until `end`.

@@ -1,7 +1,7 @@
 //! The test kind: tools without effects, for trying, testing and measuring everything else. Off
 //! unless the configuration allows it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use afu9_schemas::tool::test::{
     BytesOutput, BytesParams, CrashOutput, CrashParams, EchoOutput, EchoParams, FailClass,
@@ -9,6 +9,7 @@ use afu9_schemas::tool::test::{
 };
 use afu9_schemas::{ErrorClass, StepError, Timestamp, WorkerKind};
 
+use crate::runtime::now;
 use crate::tool::{Call, ToolError, Toolbox};
 
 /// The tools of the test kind.
@@ -78,10 +79,6 @@ fn shall_crash(call: &Call, params: &CrashParams, now: Timestamp) -> bool {
         .within_ms
         .is_some_and(|within| now.since(call.dispatched_at) > Duration::from_millis(within));
     !spent && !late
-}
-
-fn now() -> Timestamp {
-    Timestamp::from(chrono::DateTime::<chrono::Utc>::from(SystemTime::now()))
 }
 
 #[cfg(test)]

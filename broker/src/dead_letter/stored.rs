@@ -78,11 +78,7 @@ impl Broker {
     /// When the server refuses or does not answer.
     pub async fn stored_letters(&self) -> Result<StoredLetters, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("opening dead letters", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(DLQ)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(DLQ).await.map_err(failed)?;
         let consumer = stream
             .get_or_create_consumer(
                 PROJECTOR,
@@ -106,11 +102,7 @@ impl Broker {
     /// When the server does not answer.
     pub async fn dead_letter_at(&self, sequence: u64) -> Result<Option<Bytes>, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("reading a dead letter", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(DLQ)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(DLQ).await.map_err(failed)?;
         content(&stream, sequence).await.map_err(failed)
     }
 }
@@ -145,7 +137,6 @@ fn read(message: Message) -> Option<StoredLetter> {
         .info()
         .ok()
         .map(|info| (info.stream_sequence, info.published.unix_timestamp_nanos()))?;
-    let micros = i64::try_from(published / 1000).unwrap_or(i64::MAX);
     let named = message
         .headers
         .as_ref()
@@ -156,7 +147,7 @@ fn read(message: Message) -> Option<StoredLetter> {
     Some(StoredLetter {
         id: DeadLetterId::derived(&name),
         stream_sequence,
-        stored_at: Timestamp::from_micros(micros),
+        stored_at: Timestamp::from_nanos(published),
         raw: message.payload.clone(),
         message,
     })

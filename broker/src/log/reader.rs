@@ -204,9 +204,7 @@ impl LogReader {
         }
         self.delivered = info.consumer_sequence;
         let sequence = info.stream_sequence;
-        let at = Timestamp::from_micros(
-            i64::try_from(info.published.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX),
-        );
+        let at = Timestamp::from_nanos(info.published.unix_timestamp_nanos());
         if sequence <= self.position {
             if self.read_at.is_some_and(|read_at| at > read_at) {
                 self.stream = None;
@@ -232,12 +230,7 @@ impl LogReader {
         let failed = |error: async_nats::Error| RequestError::new("opening the log reader", error);
         self.server = self.broker.server_id();
         self.seen = 0;
-        let stream = self
-            .broker
-            .jetstream
-            .get_stream_no_info(LOG)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.broker.stream(LOG).await.map_err(failed)?;
         let consumer = stream
             .create_consumer(pull::Config {
                 // From the first one on: what a checkpoint covers is dropped with it, so that there is little
@@ -315,11 +308,7 @@ impl Broker {
     /// When the server does not answer; the messages are then dropped with the next checkpoint.
     pub async fn drop_log(&self, partition: Partition, floor: u64) -> Result<u64, RequestError> {
         let failed = |error: async_nats::Error| RequestError::new("dropping covered inputs", error);
-        let stream = self
-            .jetstream
-            .get_stream_no_info(LOG)
-            .await
-            .map_err(|error| failed(error.into()))?;
+        let stream = self.stream(LOG).await.map_err(failed)?;
         let purged = stream
             .purge()
             .filter(subject::log(partition))

@@ -136,27 +136,25 @@ async fn record(shown: &Value, client: &Client) -> anyhow::Result<Record> {
         id,
         started_at: Timestamp::parse(&text("startedAt")).context("its start is not known")?,
         start: Start {
-            workflow: WorkflowRef {
-                id: WorkflowId::new(),
-                name: text("workflow"),
-                version: u32::try_from(version).unwrap_or_default(),
-                hash: DefinitionHash::of(b"replayed"),
-            },
-            input: execution["input"].clone(),
             repository,
-            trigger: Trigger {
-                kind: TriggerKind::Manual,
-                by: text("triggeredBy"),
-                delivery: None,
-                depth: 0,
-                initiator: None,
-            },
             lane: word(&execution["lane"])?,
-            traceparent: None,
-            key: None,
-            priority: 0,
-            parent: None,
             rerun: rerun(execution, shown_steps)?,
+            ..Start::new(
+                WorkflowRef {
+                    id: WorkflowId::new(),
+                    name: text("workflow"),
+                    version: u32::try_from(version).unwrap_or_default(),
+                    hash: DefinitionHash::of(b"replayed"),
+                },
+                execution["input"].clone(),
+                Trigger {
+                    kind: TriggerKind::Manual,
+                    by: text("triggeredBy"),
+                    delivery: None,
+                    depth: 0,
+                    initiator: None,
+                },
+            )
         },
         status,
         error: error(&execution["error"])?,

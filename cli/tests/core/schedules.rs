@@ -23,10 +23,7 @@ const POLL: Duration = Duration::from_millis(20);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).expect("not so late"))
+    Timestamp::from(SystemTime::now())
 }
 
 fn ago(time: Duration) -> Timestamp {

@@ -23,7 +23,7 @@ use afu9_orchestrator::{Orchestrator, Stats, StatsSnapshot};
 use afu9_schemas::definition::ReadOptions;
 use afu9_schemas::message::{Input, InputKind, Start, Trigger, TriggerKind, WorkflowRef};
 use afu9_schemas::{
-    DefinitionHash, ExecutionId, Lane, Partition, PartitionCount, Timestamp, WorkerId, WorkerKind,
+    DefinitionHash, ExecutionId, Partition, PartitionCount, Timestamp, WorkerId, WorkerKind,
 };
 use afu9_servers::fixture::{self, ServerFixture};
 use afu9_workers::runtime;
@@ -262,24 +262,17 @@ impl World {
         workflow: &WorkflowRef,
         input: Value,
     ) -> Result<Start, SubmitError> {
-        let mut start = Start {
-            workflow: workflow.clone(),
+        let mut start = Start::new(
+            workflow.clone(),
             input,
-            repository: None,
-            trigger: Trigger {
+            Trigger {
                 kind: TriggerKind::Manual,
                 by: "test".to_owned(),
                 delivery: None,
                 depth: 0,
                 initiator: None,
             },
-            lane: Lane::Bulk,
-            traceparent: None,
-            key: None,
-            priority: 0,
-            parent: None,
-            rerun: None,
-        };
+        );
         submit::prepare(&self.workflow(workflow), &mut start)?;
         Ok(start)
     }

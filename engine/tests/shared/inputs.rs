@@ -10,8 +10,7 @@ use afu9_schemas::message::{
     WorkflowRef,
 };
 use afu9_schemas::{
-    DefinitionHash, ErrorClass, ExecutionId, Lane, RequestId, StepError, Timestamp, WorkerId,
-    WorkflowId,
+    DefinitionHash, ErrorClass, ExecutionId, RequestId, StepError, Timestamp, WorkerId, WorkflowId,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -39,24 +38,17 @@ pub(crate) fn drawn(number: u64) -> ExecutionId {
 
 /// A submission, with what the definition says about it filled in.
 pub(crate) fn submission(workflow: &Workflow, reference: &WorkflowRef, input: Value) -> Start {
-    let mut start = Start {
-        workflow: reference.clone(),
+    let mut start = Start::new(
+        reference.clone(),
         input,
-        repository: None,
-        trigger: Trigger {
+        Trigger {
             kind: TriggerKind::Manual,
             by: STARTER.to_owned(),
             delivery: None,
             depth: 0,
             initiator: None,
         },
-        lane: Lane::Bulk,
-        traceparent: None,
-        key: None,
-        priority: 0,
-        parent: None,
-        rerun: None,
-    };
+    );
     // One that does not fit is submitted as it is: the engine must refuse it too.
     let mut prepared = start.clone();
     if afu9_engine::submit::prepare(workflow, &mut prepared).is_ok() {

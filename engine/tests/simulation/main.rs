@@ -22,6 +22,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use afu9_schemas::error::panic_message;
 use checker::Violation;
 use sabotage::Sabotage;
 use world::{Run, Stats};
@@ -42,11 +43,7 @@ fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> (Result<Stats, Str
     }));
     let result = match result {
         Ok(result) => result.map_err(|violation| violation.0),
-        Err(panic) => Err(panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_default()),
+        Err(panic) => Err(panic_message(panic.as_ref())),
     };
     (result, run.world.trace.take().unwrap_or_default())
 }

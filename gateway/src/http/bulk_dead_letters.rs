@@ -25,9 +25,9 @@ use tokio::time::Instant;
 use super::auth::{Allowed, Operate};
 use super::list_dead_letters::{Wanted, cursor_text, filter};
 use super::replay_dead_letter::{self, Wish};
-use super::{body, discard_dead_letter, malformed, no_database, stored_problem, wish};
+use super::{body, bulk_report, discard_dead_letter, malformed, no_database, stored_problem, wish};
 use crate::app::App;
-use crate::control::{CONTROL_PATIENCE, Carried};
+use crate::control::CONTROL_PATIENCE;
 use crate::problem::Problem;
 use crate::stored::{LetterCursor, LetterEntry, LetterFilter, LetterState, MAX_LETTERS};
 
@@ -39,9 +39,6 @@ const MAX_COUNTED: u32 = 20_000;
 
 /// Dead letters shown by a dry run.
 const SAMPLE: u32 = 20;
-
-/// Failures told one by one.
-const MAX_FAILURES: usize = 50;
 
 /// Wishes under way at once: each uses a connection to the database now and then, and there are few.
 const AT_ONCE: usize = 8;
@@ -88,9 +85,6 @@ impl Action {
     }
 }
 
-/// What came of the wish about one dead letter.
-type One = (LetterEntry, Result<Carried, Problem>);
-
 pub(super) async fn bulk(
     State(app): State<Arc<App>>,
     caller: Allowed<Operate>,
@@ -115,7 +109,7 @@ pub(super) async fn bulk(
         wishes.push((letter, wish));
     }
     let deadline = Instant::now() + PATIENCE;
-    let carried: Vec<One> = stream::iter(wishes)
+    let carried: Vec<_> = stream::iter(wishes)
         .map(|(letter, wish)| {
             let app = &app;
             async move {
@@ -129,13 +123,13 @@ pub(super) async fn bulk(
                     }
                     Action::Discard => discard_dead_letter::carry_out(app, &letter, &wish).await,
                 };
-                (letter, carried)
+                (letter.id, carried)
             }
         })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    report(request.action, &carried, next).map(Json)
+    bulk_report::report(request.action.as_str(), &carried, next.map(cursor_text)).map(Json)
 }
 
 /// Which dead letters are meant, and how many at most.
@@ -200,42 +194,6 @@ async fn select(
             return Ok((found, wanted.before));
         }
     }
-}
-
-/// What came of all of them; a problem only if nothing may have been done.
-fn report(action: Action, carried: &[One], next: Option<LetterCursor>) -> Result<Value, Problem> {
-    let count = |wanted: &dyn Fn(&Carried) -> bool| {
-        let done = carried.iter().filter_map(|(_, one)| one.as_ref().ok());
-        done.filter(|one| wanted(one)).count()
-    };
-    let errors = || carried.iter().filter_map(|(_, one)| one.as_ref().err());
-    let failed = errors().filter(|error| error.status().is_server_error());
-    let failed = failed.count();
-    if failed == carried.len()
-        && let Some(error) = errors().next()
-    {
-        return Err(error.clone());
-    }
-    let failures: Vec<Value> = carried
-        .iter()
-        .filter_map(|(letter, one)| {
-            let error = one.as_ref().err()?;
-            Some(json!({"id": letter.id, "code": error.code()}))
-        })
-        .take(MAX_FAILURES)
-        .collect();
-    Ok(json!({
-        "dryRun": false,
-        "action": action.as_str(),
-        "matched": carried.len(),
-        "applied": count(&|one| *one == Carried::Applied),
-        "unchanged": count(&|one| *one == Carried::Unchanged),
-        "refused": errors().count() - failed,
-        "pending": count(&|one| *one == Carried::Pending),
-        "failed": failed,
-        "failures": failures,
-        "nextCursor": next.map(cursor_text),
-    }))
 }
 
 #[cfg(test)]

@@ -26,18 +26,14 @@ use serde_json::{Value, json};
 
 use super::auth::{Allowed, Operate};
 use super::workflow_versions::{self, Wanted as Version};
-use super::{body, idempotency, instant, list_executions, malformed, wish};
+use super::{body, bulk_report, idempotency, instant, list_executions, malformed, wish};
 use crate::app::App;
-use crate::bulk::{MAX_COUNTED, MAX_EXECUTIONS, One, Selected, Selection};
-use crate::control::Carried;
+use crate::bulk::{MAX_COUNTED, MAX_EXECUTIONS, Selection};
 use crate::executions::Cursor;
 use crate::problem::Problem;
 
 /// Executions shown by a dry run.
 const SAMPLE: usize = 20;
-
-/// Failures told one by one.
-const MAX_FAILURES: usize = 50;
 
 /// Largest payload of a signal to many: the log gets it once for each.
 const MAX_PAYLOAD_BYTES: usize = 16 * 1024;
@@ -146,7 +142,14 @@ pub(super) async fn bulk(
         wishes.push((*id, control));
     }
     let carried = Box::pin(app.control_all(wishes)).await;
-    report(action.as_str(), &selected, &carried).map(Json)
+    let carried: Vec<_> = carried
+        .into_iter()
+        .map(|(id, one)| (id, one.map_err(|error| error.problem())))
+        .collect();
+    let next = selected.next.map(Cursor::to_text);
+    let mut report = bulk_report::report(action.as_str(), &carried, next)?;
+    report["incomplete"] = json!(selected.incomplete);
+    Ok(Json(report))
 }
 
 /// The wish about each execution.
@@ -260,43 +263,6 @@ fn selection(request: &Request) -> Result<Selection, Problem> {
         before: cursor.transpose()?.into_iter().chain(started_before).min(),
         limit,
     })
-}
-
-/// What came of all of them; a problem only if none may have been stored.
-fn report(action: &str, selected: &Selected, carried: &[One]) -> Result<Value, Problem> {
-    let count = |wanted: &dyn Fn(&Carried) -> bool| {
-        let stored = carried.iter().filter_map(|(_, one)| one.as_ref().ok());
-        stored.filter(|one| wanted(one)).count()
-    };
-    let errors = || carried.iter().filter_map(|(_, one)| one.as_ref().err());
-    let failed = errors().count();
-    if let Some(error) = errors().next()
-        && failed == carried.len()
-    {
-        return Err(error.problem());
-    }
-    let failures: Vec<Value> = carried
-        .iter()
-        .filter_map(|(id, one)| match one {
-            Ok(Carried::Refused { code, .. }) => Some(json!({"id": id, "code": code})),
-            Ok(_) => None,
-            Err(error) => Some(json!({"id": id, "code": error.problem().code()})),
-        })
-        .take(MAX_FAILURES)
-        .collect();
-    Ok(json!({
-        "dryRun": false,
-        "action": action,
-        "matched": selected.ids.len(),
-        "applied": count(&|one| *one == Carried::Applied),
-        "unchanged": count(&|one| *one == Carried::Unchanged),
-        "refused": count(&|one| matches!(one, Carried::Refused { .. })),
-        "pending": count(&|one| *one == Carried::Pending),
-        "failed": failed,
-        "failures": failures,
-        "nextCursor": selected.next.map(Cursor::to_text),
-        "incomplete": selected.incomplete,
-    }))
 }
 
 #[cfg(test)]

@@ -127,21 +127,10 @@ async fn prepared(
         None => repository(&view),
     };
     let mut start = Start {
-        workflow: known.record.workflow.clone(),
-        input: input(&view, request.input)?,
         repository,
-        trigger: Trigger {
-            kind: TriggerKind::Rerun,
-            by: caller.name.clone(),
-            delivery: None,
-            depth: 0,
-            initiator: None,
-        },
         lane: view.lane,
         traceparent: traceparent::of(headers),
-        key: None,
         priority: view.priority,
-        parent: None,
         rerun: Some(Box::new(Rerun {
             of: view.summary.id,
             kept,
@@ -149,6 +138,17 @@ async fn prepared(
             reason,
             scopes: caller.scopes(),
         })),
+        ..Start::new(
+            known.record.workflow.clone(),
+            input(&view, request.input)?,
+            Trigger {
+                kind: TriggerKind::Rerun,
+                by: caller.name.clone(),
+                delivery: None,
+                depth: 0,
+                initiator: None,
+            },
+        )
     };
     start::prepare(workflow, &mut start)?;
     Ok((start, names))

@@ -2,9 +2,9 @@
 //! version of its workflow, whose trigger must have been mended, once.
 
 use afu9_engine::submit::Roots;
+use afu9_schemas::ExecutionId;
 use afu9_schemas::definition::TriggerRule;
 use afu9_schemas::message::{Start, TriggerKind, Unstarted};
-use afu9_schemas::{ExecutionId, Lane};
 use serde_json::{Value, json};
 
 use super::{show_execution, start};
@@ -47,16 +47,8 @@ pub(super) async fn start(app: &App, cause: &Unstarted) -> Result<ExecutionId, P
         })?
         .ok_or_else(|| not_possible("the trigger's filter does not hold for it"))?;
     let mut wanted = Start {
-        workflow: known.record.workflow.clone(),
-        input,
         repository: cause.repository.clone(),
-        trigger,
-        lane: Lane::Bulk,
-        traceparent: None,
-        key: None,
-        priority: 0,
-        parent: None,
-        rerun: None,
+        ..Start::new(known.record.workflow.clone(), input, trigger)
     };
     start::prepare(workflow, &mut wanted)?;
     let name = Some((cause.origin.clone(), String::new()));

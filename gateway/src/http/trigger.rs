@@ -94,22 +94,21 @@ async fn carry_out(
     // Whoever may not decide what they start must not become somebody else by saying so.
     let initiator = (by != caller).then(|| caller.to_owned());
     let mut start = Start {
-        workflow: known.record.workflow.clone(),
-        input: request.input,
         repository,
-        trigger: Trigger {
-            kind: TriggerKind::Manual,
-            by,
-            delivery: None,
-            depth: 0,
-            initiator,
-        },
         lane: request.lane,
         traceparent: traceparent::of(headers),
-        key: None,
         priority: request.priority,
-        parent: None,
-        rerun: None,
+        ..Start::new(
+            known.record.workflow.clone(),
+            request.input,
+            Trigger {
+                kind: TriggerKind::Manual,
+                by,
+                delivery: None,
+                depth: 0,
+                initiator,
+            },
+        )
     };
     // Of what was sent: the definition may fill in something else the next time.
     let submission = idempotency_key.map(|key| {
@@ -148,27 +147,24 @@ mod tests {
     fn content_is_what_is_said_not_how() {
         let hash = |text: &str, lane, priority| {
             let start = Start {
-                workflow: WorkflowRef {
-                    id: WorkflowId::new(),
-                    name: "w".to_owned(),
-                    version: 1,
-                    hash: DefinitionHash::of(b""),
-                },
-                input: serde_json::from_str(text).expect("JSON"),
-                repository: None,
-                trigger: Trigger {
-                    kind: TriggerKind::Manual,
-                    by: "me".to_owned(),
-                    delivery: None,
-                    depth: 0,
-                    initiator: None,
-                },
                 lane,
-                traceparent: None,
-                key: None,
                 priority,
-                parent: None,
-                rerun: None,
+                ..Start::new(
+                    WorkflowRef {
+                        id: WorkflowId::new(),
+                        name: "w".to_owned(),
+                        version: 1,
+                        hash: DefinitionHash::of(b""),
+                    },
+                    serde_json::from_str(text).expect("JSON"),
+                    Trigger {
+                        kind: TriggerKind::Manual,
+                        by: "me".to_owned(),
+                        delivery: None,
+                        depth: 0,
+                        initiator: None,
+                    },
+                )
             };
             content_of("w", &start)
         };

@@ -13,7 +13,7 @@ use afu9_schemas::message::{
     DeadLetter, DeadLetterReason, InboxBody, InboxDelivery, Repository, Start, Trigger,
     TriggerKind, WorkflowRef,
 };
-use afu9_schemas::{ErrorClass, Lane, StepError};
+use afu9_schemas::{ErrorClass, StepError};
 use serde_json::Value;
 
 use crate::app::{App, now};
@@ -199,22 +199,19 @@ async fn start(
 ) -> Result<(), Problem> {
     let (version, compiled) = startable(app, route, workflow, known).map_err(Problem::Definite)?;
     let mut start = Start {
-        workflow: version,
-        input,
         repository,
-        trigger: Trigger {
-            kind: TriggerKind::Webhook,
-            by: route.to_owned(),
-            delivery: Some(delivery.id.to_string()),
-            depth: 0,
-            initiator: None,
-        },
-        lane: Lane::Bulk,
         traceparent: delivery.traceparent.clone(),
-        key: None,
-        priority: 0,
-        parent: None,
-        rerun: None,
+        ..Start::new(
+            version,
+            input,
+            Trigger {
+                kind: TriggerKind::Webhook,
+                by: route.to_owned(),
+                delivery: Some(delivery.id.to_string()),
+                depth: 0,
+                initiator: None,
+            },
+        )
     };
     prepare(&compiled, &mut start).map_err(|error| {
         let message = format!("route `{route}`: the workflow `{workflow}`: {error}");

@@ -7,7 +7,7 @@ use afu9_broker::kv::Claim;
 use afu9_schemas::message::{
     InboxBody, InboxDelivery, Input, InputKind, Repository, Start, Trigger, TriggerKind,
 };
-use afu9_schemas::{DeliveryId, ExecutionId, Lane, Timestamp};
+use afu9_schemas::{DeliveryId, ExecutionId, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -180,24 +180,17 @@ async fn a_router_that_dies_between_start_and_acknowledgement_starts_nothing_twi
     let message = taken(&world, "d1").await;
     claim(&world, "d1").await;
     let execution = derived("d1", "every");
-    let start = Start {
+    let start = Start::new(
         workflow,
-        input: Value::Null,
-        repository: None,
-        trigger: Trigger {
+        Value::Null,
+        Trigger {
             kind: TriggerKind::Webhook,
             by: "every".to_owned(),
             delivery: None,
             depth: 0,
             initiator: None,
         },
-        lane: Lane::Bulk,
-        traceparent: None,
-        key: None,
-        priority: 0,
-        parent: None,
-        rerun: None,
-    };
+    );
     let (writer, task) = afu9_broker::log::LogWriter::start(world.broker.clone());
     let kind = InputKind::Start(Box::new(start));
     writer

@@ -7,12 +7,11 @@ use std::time::Duration;
 use afu9_broker::Broker;
 use afu9_broker::dead_letter::{StoredLetter, StoredLetters};
 use afu9_broker::error::chain;
-use afu9_schemas::Timestamp;
 use backon::BackoffBuilder;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{BACKOFF, pause};
+use super::{BACKOFF, now, pause};
 use crate::Store;
 use crate::rows::dead_letter::Letter;
 
@@ -139,8 +138,4 @@ impl LetterProjector {
             }
         }
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from(chrono::Utc::now())
 }

@@ -8,6 +8,7 @@ use afu9_broker::error::chain;
 use afu9_schemas::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::now;
 use crate::Store;
 use crate::query::QueryError;
 
@@ -51,7 +52,7 @@ impl Retention {
             let passed = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                passed = self.run_once(Timestamp::from(chrono::Utc::now())) => passed,
+                passed = self.run_once(now()) => passed,
             };
             let pause = match passed {
                 Ok(dropped) => {

@@ -7,10 +7,10 @@ use afu9_broker::dead_letter::named_dead_letter_message;
 use afu9_broker::history::{HistoryConsumer, HistoryMessage};
 use afu9_broker::{Broker, RequestError};
 use afu9_schemas::message::{DeadLetter, DeadLetterReason};
-use afu9_schemas::{ErrorClass, StepError, Timestamp};
+use afu9_schemas::{ErrorClass, StepError};
 use tokio::time::Instant;
 
-use super::{DeadMessage, Message, Source};
+use super::{DeadMessage, Message, Source, now};
 
 /// How often what is written is dropped from the stream.
 const DROP_EVERY: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ impl Source for StreamSource {
             raw,
             attempts: Vec::new(),
             error: StepError::new(ErrorClass::Permanent, "history.unwritable", &dead.reason),
-            at: Timestamp::from(chrono::Utc::now()),
+            at: now(),
             job_id: None,
             replay_of: None,
         };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use afu9_broker::Broker;
-use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::dead_letter::{dead_letter_message, named_dead_letter_message};
 use afu9_broker::publish::Outgoing;
 use afu9_history::{
@@ -13,14 +12,14 @@ use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::history::AttemptRecord;
 use afu9_schemas::message::{DeadLetter, DeadLetterReason, Job};
 use afu9_schemas::{
-    DeadLetterId, ExecutionId, JobId, Lane, Partition, PartitionCount, RequestId, Timestamp, codec,
+    DeadLetterId, ExecutionId, JobId, Lane, Partition, RequestId, Timestamp, codec,
 };
 use afu9_servers::fixture;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::stories::{NOON, after};
-use crate::support::{BOUND, count, database};
+use crate::support::{BOUND, broker, count, database};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -95,26 +94,6 @@ async fn project(store: &Store, broker: &Broker, done: impl AsyncFn() -> bool) {
         reached.expect("in time");
     };
     tokio::join!(projector.run(stop.clone()), looked);
-}
-
-/// A connection to a server of a test, with the topology.
-async fn broker(url: &str) -> Broker {
-    let config = afu9_broker::Config {
-        url: url.to_owned(),
-        auth: afu9_broker::Auth::None,
-        ca_file: None,
-        name: "history-test".to_owned(),
-        replicas: afu9_broker::Replicas::One,
-        durability: afu9_broker::Durability::Fast,
-        partitions: PartitionCount::new(4).expect("in range"),
-        kinds: Vec::new(),
-        ack_wait: DEFAULT_ACK_WAIT,
-        key_age: DEFAULT_KEY_AGE,
-        limits: Limits::default(),
-    };
-    let mut broker = Broker::connect(config).await.expect("connects");
-    broker.ensure_topology().await.expect("creates the streams");
-    broker
 }
 
 #[tokio::test]

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_broker::history::history_message;
 use afu9_history::projector::{Config, Error, Message};
 use afu9_history::{Handle, Projector, Store, StreamSource};
+use afu9_schemas::codec;
 use afu9_schemas::message::HistoryBatch;
-use afu9_schemas::{PartitionCount, codec};
 use afu9_servers::fixture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::stories::{Story, after, batch, workflow};
 use crate::support::{
-    BOUND, MemorySource, Seen, count, database, eventually, messages, pool, store,
+    BOUND, MemorySource, Seen, broker, count, database, eventually, messages, pool, store,
 };
 
 struct Running {
@@ -62,23 +61,7 @@ impl Running {
 async fn history_goes_from_the_stream_to_the_tables() {
     let nats = fixture::nats().expect("a server");
     let database = database().await;
-    let config = afu9_broker::Config {
-        url: nats.url.clone(),
-        auth: afu9_broker::Auth::None,
-        ca_file: None,
-        name: "history-test".to_owned(),
-        replicas: afu9_broker::Replicas::One,
-        durability: afu9_broker::Durability::Fast,
-        partitions: PartitionCount::new(4).expect("in range"),
-        kinds: Vec::new(),
-        ack_wait: DEFAULT_ACK_WAIT,
-        key_age: DEFAULT_KEY_AGE,
-        limits: Limits::default(),
-    };
-    let mut broker = afu9_broker::Broker::connect(config)
-        .await
-        .expect("connects");
-    broker.ensure_topology().await.expect("creates the streams");
+    let broker = broker(&nats.url).await;
 
     let far = afu9_schemas::Timestamp::from_micros(-725_000_000_000_000_000);
     let mut batches = stories(40);

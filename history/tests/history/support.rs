@@ -1,12 +1,15 @@
-//! A database for each test, a look at all its rows, and a stream in memory.
+//! A database for each test, a connection to a server, a look at all its rows, and a stream in memory.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use afu9_broker::Broker;
+use afu9_broker::config::{DEFAULT_ACK_WAIT, DEFAULT_KEY_AGE, Limits};
 use afu9_history::projector::{DeadMessage, Message};
 use afu9_history::{Config, Source, Store};
+use afu9_schemas::PartitionCount;
 use afu9_schemas::message::HistoryBatch;
 use afu9_servers::fixture::{self, DatabaseFixture};
 use serde_json::Value;
@@ -40,6 +43,26 @@ pub(crate) async fn database() -> Database {
         pool: pool(&fixture.url),
         _fixture: fixture,
     }
+}
+
+/// A connection to a server of a test, with the topology.
+pub(crate) async fn broker(url: &str) -> Broker {
+    let config = afu9_broker::Config {
+        url: url.to_owned(),
+        auth: afu9_broker::Auth::None,
+        ca_file: None,
+        name: "history-test".to_owned(),
+        replicas: afu9_broker::Replicas::One,
+        durability: afu9_broker::Durability::Fast,
+        partitions: PartitionCount::new(4).expect("in range"),
+        kinds: Vec::new(),
+        ack_wait: DEFAULT_ACK_WAIT,
+        key_age: DEFAULT_KEY_AGE,
+        limits: Limits::default(),
+    };
+    let mut broker = Broker::connect(config).await.expect("connects");
+    broker.ensure_topology().await.expect("creates the streams");
+    broker
 }
 
 /// Waits until `level` holds, looking again and again, within the bound.

@@ -24,6 +24,16 @@ pub enum Durability {
     Durable,
 }
 
+impl Durability {
+    /// Its name, in configuration and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Durable => "durable",
+        }
+    }
+}
+
 /// How to run a nats-server.
 #[derive(Debug, Clone)]
 pub struct NatsOptions {

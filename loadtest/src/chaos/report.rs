@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use afu9_servers::Durability;
 use serde_json::{Value, json};
 
 use super::Options;
 use super::check::Verdict;
 use super::inject::Counts;
+use crate::system;
 
 /// The result of a chaos run.
 #[derive(Debug, Clone)]
@@ -40,10 +40,6 @@ impl Report {
     /// The report as one JSON object.
     pub fn to_json(&self) -> Value {
         let verdict = &self.verdict;
-        let mode = match self.options.durability {
-            Durability::Fast => "fast",
-            Durability::Durable => "durable",
-        };
         json!({
             "submitted": verdict.submitted,
             "completed": verdict.completed,
@@ -56,7 +52,7 @@ impl Report {
             "faults": self.faults,
             "seed": self.options.seed,
             "minutes": (self.options.length.as_secs_f64() / 60.0 * 100.0).round() / 100.0,
-            "mode": mode,
+            "mode": self.options.durability.name(),
             "cluster": self.options.cluster,
             "small_disk": self.options.small_disk,
             "unexpected": verdict.unexpected,
@@ -116,14 +112,6 @@ impl fmt::Display for Report {
                 writeln!(f, "- {sentence}")?;
             }
         }
-        write!(
-            f,
-            "{}",
-            if self.is_clean() {
-                "clean"
-            } else {
-                "NOT clean"
-            }
-        )
+        f.write_str(system::verdict(self.is_clean()))
     }
 }

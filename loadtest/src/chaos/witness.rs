@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::facts::Ends;
@@ -20,14 +19,6 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// A stream that says nothing at all for so long, not even that it is there, is opened again.
 const SILENCE: Duration = Duration::from_secs(40);
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Ended {
-    execution_id: String,
-    number: u64,
-    status: String,
-}
 
 /// A follower of each gateway; it ends when it is dropped.
 #[derive(Debug)]
@@ -69,8 +60,8 @@ async fn follow(http: &reqwest::Client, url: &str, ends: &Mutex<Ends>) -> Result
     let mut lines = Lines::default();
     while let Some(chunk) = tokio::time::timeout(SILENCE, response.chunk()).await?? {
         lines.add(&chunk)?;
-        while let Some(data) = lines.next_data() {
-            let Ok(ended) = serde_json::from_str::<Ended>(&data) else {
+        while let Some(ended) = lines.next_ended() {
+            let Ok(ended) = ended else {
                 continue;
             };
             let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);

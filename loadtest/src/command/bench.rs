@@ -1,11 +1,9 @@
 //! `bench`: how fast AFU-9 is on this machine, and how it compares with another build.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use afu9_loadtest::bench::{self, Counts, Options, Phase, Scale};
-use afu9_loadtest::chaos;
 use afu9_servers::Durability;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
@@ -35,9 +33,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FEW,MANY", value_delimiter = ',', num_args = 1,
           default_values_t = Counts::default().live)]
     live: Vec<usize>,
-    /// The program afu9; by default the one beside this program.
-    #[arg(long, value_name = "FILE")]
-    afu9: Option<PathBuf>,
+    #[command(flatten)]
+    program: super::Program,
     /// How the report looks.
     #[arg(long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -57,10 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if cfg!(debug_assertions) && !arguments.quick {
         tracing::warn!("this is a build without optimisation: its figures say nothing");
     }
-    let binary = match arguments.afu9 {
-        Some(binary) => binary,
-        None => chaos::beside_this_program()?,
-    };
+    let binary = arguments.program.path()?;
     let pair = |name: &str, values: Vec<usize>| {
         <[usize; 2]>::try_from(values)
             .ok()
@@ -102,10 +96,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             (report.to_string(), report.to_json())
         }
     };
-    let text = match arguments.output {
-        super::Output::Text => text.trim_end().to_owned(),
-        super::Output::Json => json.to_string(),
-    };
-    writeln!(std::io::stdout(), "{text}").context("print the report")?;
+    arguments.output.print(&text, &json)?;
     Ok(ExitCode::SUCCESS)
 }

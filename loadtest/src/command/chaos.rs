@@ -1,13 +1,11 @@
 //! `chaos`: AFU-9 under load while everything fails, and whether its promises held.
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use afu9_loadtest::chaos::{self, Options};
 use afu9_servers::Durability;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -31,9 +29,8 @@ pub(crate) struct Arguments {
     /// Needs root, or a system that lets anybody make namespaces.
     #[arg(long, conflicts_with = "cluster")]
     small_disk: bool,
-    /// The program afu9; by default the one beside this program.
-    #[arg(long, value_name = "FILE")]
-    afu9: Option<PathBuf>,
+    #[command(flatten)]
+    program: super::Program,
     /// How the report looks.
     #[arg(long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -47,10 +44,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     if !(MIN_MINUTES..=most).contains(&arguments.minutes) {
         bail!("--minutes must be from {MIN_MINUTES} to {most}");
     }
-    let binary = match arguments.afu9 {
-        Some(binary) => binary,
-        None => chaos::beside_this_program()?,
-    };
+    let binary = arguments.program.path()?;
     let options = Options {
         binary,
         length: Duration::from_secs_f64(arguments.minutes * 60.0),
@@ -65,14 +59,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         rate: arguments.rate,
     };
     let report = chaos::run(&options).await?;
-    let text = match arguments.output {
-        super::Output::Text => report.to_string(),
-        super::Output::Json => report.to_json().to_string(),
-    };
-    writeln!(std::io::stdout(), "{text}").context("print the report")?;
-    Ok(if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    arguments.output.print(&report, &report.to_json())?;
+    Ok(super::exit_code(report.is_clean()))
 }

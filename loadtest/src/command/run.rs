@@ -1,11 +1,10 @@
 //! `run`: load on a running AFU-9, and what came of it.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use afu9_loadtest::load::{self, Pace, Plan, Shape};
 use afu9_schemas::Lane;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -78,14 +77,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         pace,
     };
     let report = load::run(&plan).await?;
-    let text = match arguments.output {
-        super::Output::Text => report.to_string(),
-        super::Output::Json => report.to_json().to_string(),
-    };
-    writeln!(std::io::stdout(), "{text}").context("print the report")?;
-    Ok(if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    arguments.output.print(&report, &report.to_json())?;
+    Ok(super::exit_code(report.is_clean()))
 }

@@ -1,11 +1,8 @@
 //! `soak`: AFU-9 under a steady load, and what grows meanwhile.
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use afu9_loadtest::chaos;
 use afu9_loadtest::soak::{self, Options};
 use afu9_servers::Durability;
 use anyhow::{Context as _, Result, bail};
@@ -34,9 +31,8 @@ pub(crate) struct Arguments {
     /// nats-server writes to the disk before it acknowledges.
     #[arg(long)]
     durable: bool,
-    /// The program afu9; by default the one beside this program.
-    #[arg(long, value_name = "FILE")]
-    afu9: Option<PathBuf>,
+    #[command(flatten)]
+    program: super::Program,
     /// How the report looks.
     #[arg(long, value_enum, default_value_t = super::Output::Text)]
     output: super::Output,
@@ -54,10 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(warm_up) => seconds("--warm-up", warm_up)?,
         None => length / 4,
     };
-    let binary = match arguments.afu9 {
-        Some(binary) => binary,
-        None => chaos::beside_this_program()?,
-    };
+    let binary = arguments.program.path()?;
     let options = Options {
         binary,
         length,
@@ -73,14 +66,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         },
     };
     let report = soak::run(&options).await?;
-    let text = match arguments.output {
-        super::Output::Text => report.to_string(),
-        super::Output::Json => report.to_json().to_string(),
-    };
-    writeln!(std::io::stdout(), "{text}").context("print the report")?;
-    Ok(if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    arguments.output.print(&report, &report.to_json())?;
+    Ok(super::exit_code(report.is_clean()))
 }

@@ -18,12 +18,13 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// Longest line of the stream.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
 
+/// What the stream says of an execution that has ended.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Ended {
-    execution_id: String,
-    number: u64,
-    status: String,
+pub(crate) struct Ended {
+    pub(crate) execution_id: String,
+    pub(crate) number: u64,
+    pub(crate) status: String,
 }
 
 /// Begins to follow; returns once the gateway tells what happens from now on.
@@ -51,8 +52,8 @@ pub(super) async fn follow(
         .context("the event stream is not ready")??;
     let task = TaskTracker::new().spawn(async move {
         loop {
-            while let Some(data) = lines.next_data() {
-                let ended: Ended = serde_json::from_str(&data).context("read an event")?;
+            while let Some(ended) = lines.next_ended() {
+                let ended = ended.context("read an event")?;
                 let completed = ended.status == "completed";
                 progress.ended(ended.execution_id, ended.number, completed);
             }
@@ -108,11 +109,11 @@ impl Lines {
     }
 
     /// What the next event says, once it is there as a whole.
-    pub(crate) fn next_data(&mut self) -> Option<String> {
+    pub(crate) fn next_ended(&mut self) -> Option<serde_json::Result<Ended>> {
         loop {
             let line = self.next_line()?;
             if let Some(data) = line.strip_prefix("data:") {
-                return Some(data.trim().to_owned());
+                return Some(serde_json::from_str(data));
             }
         }
     }

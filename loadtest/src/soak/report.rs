@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use afu9_servers::Durability;
 use serde_json::{Map, Value, json};
 
 use super::Options;
 use super::growth::{Growth, Tolerance};
 use super::load::Counts;
 use super::sample::Sample;
+use crate::system;
 
 /// Allocators keep a little more after each peak; a leak of a hundred bytes for each execution is
 /// beyond it within an hour at a hundred executions a second.
@@ -121,10 +121,7 @@ impl Report {
             "rate": self.options.rate,
             "steps": self.options.steps,
             "keyed": self.options.keyed,
-            "mode": match self.options.durability {
-                Durability::Fast => "fast",
-                Durability::Durable => "durable",
-            },
+            "mode": self.options.durability.name(),
             "samples": self.samples,
             "restarts": self.restarts,
             "mistakes": self.mistakes,
@@ -195,14 +192,6 @@ impl fmt::Display for Report {
         for mistake in &self.mistakes {
             writeln!(f, "- {mistake}")?;
         }
-        write!(
-            f,
-            "{}",
-            if self.is_clean() {
-                "clean"
-            } else {
-                "NOT clean"
-            }
-        )
+        f.write_str(system::verdict(self.is_clean()))
     }
 }

@@ -17,7 +17,7 @@ use afu9_broker::log::LogMessage;
 use afu9_broker::publish::Outgoing;
 use afu9_broker::{Broker, RequestError};
 use afu9_engine::{POISON, Remedy};
-use afu9_schemas::error::{ErrorClass, StepError};
+use afu9_schemas::error::{ErrorClass, StepError, panic_message};
 use afu9_schemas::message::{DeadLetter, DeadLetterReason, Input, InputEnvelope, InputKind};
 use afu9_schemas::{JobId, codec};
 use tokio_util::sync::CancellationToken;
@@ -83,16 +83,8 @@ const fn whole(sequence: u64) -> Place {
 /// Runs `decide`, or says with which words it panicked.
 pub(super) fn caught<T>(decide: impl FnOnce() -> T) -> Result<T, String> {
     // Whoever finds an error here drops everything the closure could have left half done.
-    std::panic::catch_unwind(AssertUnwindSafe(decide)).map_err(|panic| message_of(panic.as_ref()))
-}
-
-/// What a panic says.
-pub(crate) fn message_of(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
+    std::panic::catch_unwind(AssertUnwindSafe(decide))
+        .map_err(|panic| panic_message(panic.as_ref()))
 }
 
 impl Owner {

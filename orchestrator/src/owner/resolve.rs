@@ -75,19 +75,9 @@ async fn child(
         );
     }
     let mut start = Start {
-        workflow: found.record.workflow.clone(),
-        input: wanted.input.clone(),
         repository: wanted.repository.clone(),
-        trigger: Trigger {
-            kind: TriggerKind::Child,
-            by: format!("execution {}", wanted.parent),
-            delivery: None,
-            depth: wanted.depth,
-            initiator: Some(wanted.initiator.clone()),
-        },
         lane: wanted.lane,
         traceparent: wanted.traceparent.clone(),
-        key: None,
         priority: wanted.priority,
         parent: Some(Parent {
             execution: wanted.parent,
@@ -97,7 +87,17 @@ async fn child(
             waits: wanted.waits,
             depth: wanted.depth,
         }),
-        rerun: None,
+        ..Start::new(
+            found.record.workflow.clone(),
+            wanted.input.clone(),
+            Trigger {
+                kind: TriggerKind::Child,
+                by: format!("execution {}", wanted.parent),
+                delivery: None,
+                depth: wanted.depth,
+                initiator: Some(wanted.initiator.clone()),
+            },
+        )
     };
     let workflow = Arc::clone(&found.workflow);
     if let Err(error) = submit::prepare(&workflow, &mut start) {

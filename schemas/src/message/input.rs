@@ -85,6 +85,25 @@ pub struct Start {
     pub rerun: Option<Box<Rerun>>,
 }
 
+impl Start {
+    /// A submission that asks for nothing special: without a repository, a trace or a key, in the lane
+    /// for everything that nobody waits for.
+    pub fn new(workflow: WorkflowRef, input: Value, trigger: Trigger) -> Self {
+        Self {
+            workflow,
+            input,
+            repository: None,
+            trigger,
+            lane: Lane::default(),
+            traceparent: None,
+            key: None,
+            priority: 0,
+            parent: None,
+            rerun: None,
+        }
+    }
+}
+
 /// The step of another execution that runs this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {

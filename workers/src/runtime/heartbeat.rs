@@ -4,7 +4,7 @@ use afu9_schemas::message::Heartbeat;
 use afu9_schemas::message::heartbeat::INTERVAL;
 use tokio_util::sync::CancellationToken;
 
-use super::job::now;
+use super::now;
 use super::{Checks, Shared};
 
 /// Runs until `end`. From `shutdown` on the heartbeats say that the worker drains.

@@ -1,10 +1,11 @@
 //! One message of jobs: from its delivery to its acknowledgement.
 
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use afu9_broker::work::Delivery;
 use afu9_schemas::artifact::{ArtifactRef, MAX_INLINE_BYTES, json_size};
+use afu9_schemas::error::panic_message;
 use afu9_schemas::message::{
     DeadLetter, DeadLetterReason, Input, InputKind, Job, JobResult, Outcome,
 };
@@ -15,7 +16,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
 use tracing::Instrument;
 
-use super::Shared;
+use super::{Shared, now};
 use crate::tool::{Call, ToolError};
 
 /// Pause before a message that only a newer worker can read is offered again.
@@ -319,21 +320,10 @@ fn failed(error: StepError) -> Outcome {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> StepError {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned());
+    let message = panic_message(panic);
     StepError::new(
         ErrorClass::Retryable,
         "tool.panicked",
         format!("the tool panicked: {message}"),
     )
-}
-
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -79,14 +79,13 @@ impl Settings {
         let routes = directory.join("routes.toml");
         fs::write(&routes, self::routes())
             .with_context(|| format!("write {}", routes.display()))?;
-        let durability = match self.durability {
-            Durability::Fast => "fast",
-            Durability::Durable => "durable",
-        };
         let hash = hex::encode(Sha256::digest(self.token.as_bytes()));
         let mut variables = vec![
             ("AFU9_NATS__URL", self.nats_url.clone()),
-            ("AFU9_NATS__DURABILITY", Some(durability.to_owned())),
+            (
+                "AFU9_NATS__DURABILITY",
+                Some(self.durability.name().to_owned()),
+            ),
             ("AFU9_DATABASE__URL", self.database_url.clone()),
             (
                 "AFU9_GATEWAY__LISTEN",

@@ -9,8 +9,7 @@ use afu9_schemas::message::{
     Trigger, TriggerKind, WorkflowRef,
 };
 use afu9_schemas::{
-    DefinitionHash, ExecutionId, Lane, Partition, RequestId, Timestamp, WorkerId, WorkerKind,
-    WorkflowId,
+    DefinitionHash, ExecutionId, Partition, RequestId, Timestamp, WorkerId, WorkerKind, WorkflowId,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -66,22 +65,19 @@ impl Broken {
             .flow
             .clone();
         let start = Start {
-            workflow: self.workflow.clone(),
-            input: json!({}),
-            repository: None,
-            trigger: Trigger {
-                kind: TriggerKind::Manual,
-                by: "test".to_owned(),
-                delivery: None,
-                depth: 0,
-                initiator: None,
-            },
-            lane: Lane::Bulk,
-            traceparent: None,
             key: flow.has_limits().then(|| "k".to_owned()),
             priority: 3,
-            parent: None,
-            rerun: None,
+            ..Start::new(
+                self.workflow.clone(),
+                json!({}),
+                Trigger {
+                    kind: TriggerKind::Manual,
+                    by: "test".to_owned(),
+                    delivery: None,
+                    depth: 0,
+                    initiator: None,
+                },
+            )
         };
         self.fold(id, InputKind::Start(Box::new(start)));
         id

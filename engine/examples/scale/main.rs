@@ -9,20 +9,16 @@
     reason = "a benchmark reads the clock; the engine it measures does not"
 )]
 
-use std::sync::Arc;
+mod rig;
+
 use std::time::{Duration, Instant};
 
+use afu9_engine::PartitionState;
 use afu9_engine::checkpoint::Segment;
-use afu9_engine::{Definitions, Effect, PartitionState, workflow};
-use afu9_schemas::definition::ReadOptions;
-use afu9_schemas::message::{
-    Input, InputEnvelope, InputKind, Job, JobResult, Outcome, Start, Trigger, TriggerKind,
-    WorkflowRef,
-};
-use afu9_schemas::{
-    DefinitionHash, ExecutionId, Lane, Partition, Timestamp, WorkerId, WorkflowId, codec,
-};
+use afu9_schemas::{Partition, codec};
 use serde_json::{Value, json};
+
+use rig::{FIVE_STEPS, Rig, done};
 
 const SLEEPING: &str = "name: sleeping\nsteps:\n\
     \x20 - { name: before, tool: test.noop }\n\
@@ -38,109 +34,18 @@ const ITEMS: &str = "name: items\nsteps:\n\
     \x20   tool: test.echo\n\
     \x20   params: { value: \"${item}\" }\n";
 
-const STEPS: &str = "name: steps\nsteps:\n\
-    \x20 - { name: one, tool: test.noop }\n\
-    \x20 - { name: two, tool: test.noop }\n\
-    \x20 - { name: three, tool: test.noop }\n\
-    \x20 - { name: four, tool: test.noop }\n\
-    \x20 - { name: five, tool: test.noop }\n";
-
 fn main() {
     sleeping(100_000);
     items(10_000);
     steps(100_000);
 }
 
-/// A partition and a log to fold.
-struct Rig {
-    state: PartitionState,
-    definitions: Definitions,
-    reference: WorkflowRef,
-    sequence: u64,
-    now: Timestamp,
-}
-
-impl Rig {
-    fn new(source: &str) -> Self {
-        let compiled =
-            workflow::compile(source, ReadOptions::default()).expect("a valid definition");
-        let reference = WorkflowRef {
-            id: WorkflowId::new(),
-            name: compiled.workflow.definition.name.clone(),
-            version: 1,
-            hash: DefinitionHash::of(source.as_bytes()),
-        };
-        let mut definitions = Definitions::default();
-        definitions.insert(reference.hash, Arc::new(compiled.workflow));
-        Self {
-            state: PartitionState::new(Partition::new(0)),
-            definitions,
-            reference,
-            sequence: 0,
-            now: Timestamp::from_micros(1_700_000_000_000_000),
-        }
-    }
-
-    fn start(&self, input: Value) -> Input {
-        Input {
-            execution: ExecutionId::new(),
-            kind: InputKind::Start(Box::new(Start {
-                workflow: self.reference.clone(),
-                input,
-                repository: None,
-                trigger: Trigger {
-                    kind: TriggerKind::Manual,
-                    by: "scale".to_owned(),
-                    delivery: None,
-                    depth: 0,
-                    initiator: None,
-                },
-                lane: Lane::Bulk,
-                traceparent: None,
-                key: None,
-                priority: 0,
-                parent: None,
-                rerun: None,
-            })),
-        }
-    }
-
-    fn fold(&mut self, inputs: Vec<Input>) -> Vec<Job> {
-        self.sequence += 1;
-        self.now = self.now.plus(Duration::from_micros(100));
-        let mut effects = Vec::new();
-        let envelope = InputEnvelope { inputs };
-        let (state, definitions) = (&mut self.state, &self.definitions);
-        state.fold(self.sequence, self.now, envelope, definitions, &mut effects);
-        let jobs = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Dispatch(job) => Some(*job),
-            _ => None,
-        });
-        jobs.collect()
-    }
-}
-
-fn done(job: &Job) -> Input {
-    Input {
-        execution: job.id.execution,
-        kind: InputKind::JobResult(Box::new(JobResult {
-            step: job.id.step,
-            item: job.id.item,
-            attempt: job.id.attempt,
-            worker: WorkerId::new("w").expect("valid"),
-            started_at: job.dispatched_at,
-            ended_at: job.dispatched_at,
-            outcome: Outcome::Done(json!({})),
-        })),
-    }
-}
-
 fn sleeping(executions: usize) {
-    let mut rig = Rig::new(SLEEPING);
+    let mut rig = Rig::new(&[SLEEPING]);
     let before = resident();
     let begun = Instant::now();
     for _ in 0..executions / 100 {
-        let starts = (0..100).map(|n| rig.start(json!({ "n": n }))).collect();
+        let starts = (0..100).map(|n| rig.start(0, json!({ "n": n }))).collect();
         let jobs = rig.fold(starts);
         rig.fold(jobs.iter().map(done).collect());
     }
@@ -173,10 +78,10 @@ fn sleeping(executions: usize) {
 }
 
 fn items(count: usize) {
-    let mut rig = Rig::new(ITEMS);
+    let mut rig = Rig::new(&[ITEMS]);
     let list: Vec<usize> = (0..count).collect();
     let begun = Instant::now();
-    let start = rig.start(json!({ "items": list }));
+    let start = rig.start(0, json!({ "items": list }));
     let mut jobs = rig.fold(vec![start]);
     let mut answered = 0;
     while !jobs.is_empty() {
@@ -200,11 +105,11 @@ fn items(count: usize) {
 }
 
 fn steps(executions: usize) {
-    let mut rig = Rig::new(STEPS);
+    let mut rig = Rig::new(&[FIVE_STEPS]);
     let begun = Instant::now();
     let mut folded = 0;
     for _ in 0..executions / 200 {
-        let starts = (0..200).map(|n| rig.start(json!({ "n": n }))).collect();
+        let starts = (0..200).map(|n| rig.start(0, json!({ "n": n }))).collect();
         let mut jobs = rig.fold(starts);
         while !jobs.is_empty() {
             folded += jobs.len();
