@@ -35,6 +35,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct JobMessage {
     pub(crate) kind: WorkerKind,
+    pub(crate) lane: Lane,
     pub(crate) jobs: Vec<JobId>,
     pub(crate) outgoing: Outgoing,
 }
@@ -109,10 +110,12 @@ impl Plan {
     }
 
     fn add_job_message(&mut self, kind: &WorkerKind, jobs: Vec<Job>) -> Result<(), PublishError> {
+        let lane = jobs.first().map_or(Lane::Bulk, |job| job.lane);
         let ids = jobs.iter().map(|job| job.id).collect();
         if let Some(outgoing) = job_message(jobs)? {
             self.jobs.push(JobMessage {
                 kind: kind.clone(),
+                lane,
                 jobs: ids,
                 outgoing,
             });

@@ -13,7 +13,9 @@ use crate::id::{Partition, WorkerId, WorkerKind};
 ///
 /// They have separate consumers and separately reserved worker slots, so a call somebody waits for
 /// is never behind a backlog.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// Somebody waits for the answer: MCP calls, manual triggers that ask for it.

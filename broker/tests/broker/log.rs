@@ -169,14 +169,13 @@ async fn new_executions_share_a_partition_for_a_while() -> Result<()> {
     let mut seen = BTreeSet::new();
     let mut last = None;
     let mut changes = 0;
-    until("every partition", async || {
+    until("every partition", || {
         let partition = partitions.of(writer.new_execution(Lane::Bulk));
-        changes += usize::from(
-            last.replace(partition)
-                .is_some_and(|last| last != partition),
-        );
+        let before = last.replace(partition);
+        changes += usize::from(before.is_some_and(|before| before != partition));
         seen.insert(partition);
-        Ok((seen.len() == usize::from(partitions.get())).then_some(()))
+        let all = seen.len() == usize::from(partitions.get());
+        async move { Ok(all.then_some(())) }
     })
     .await?;
     assert_eq!(changes + 1, seen.len(), "one after another");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use afu9_broker::PublishError;
 use afu9_broker::config::Limits;
 use afu9_schemas::error::{ErrorClass, StepError};
-use afu9_schemas::{JobId, WorkerKind};
+use afu9_schemas::{JobId, Lane, WorkerKind};
 use tokio::time::Instant;
 
 use super::{FULL_PAUSE, Owner, PAUSE, failed};
@@ -18,7 +18,7 @@ use crate::tick::JobMessage;
 /// as much as one of them holds.
 const MAX_UNSENT_BYTES: usize = 64 * 1024 * 1024;
 
-/// Most messages of a kind that are tried again at once. Of a queue that is full it may take none, and all
+/// Most messages of a kind and lane that are tried again at once. Of a queue that is full it may take none, and all
 /// the rest need not be sent to learn that; one that has room takes the next ones at once.
 const MAX_AGAIN: usize = 256;
 
@@ -26,19 +26,26 @@ const MAX_AGAIN: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Unsent {
     /// None of them is empty.
-    lines: BTreeMap<WorkerKind, Line>,
+    lines: BTreeMap<(WorkerKind, Lane), Line>,
     bytes: usize,
     max_bytes: usize,
     /// The last checkpoint that says so says that there are some.
     saved: bool,
 }
 
-/// Jobs of one kind, in the order in which they were decided on.
+/// Jobs of one kind and lane, in the order in which they were decided on. What somebody waits for is not
+/// behind a backlog.
 #[derive(Debug)]
 struct Line {
     messages: VecDeque<JobMessage>,
     /// When the first of them are tried again.
     due: Instant,
+}
+
+impl JobMessage {
+    fn line(&self) -> (WorkerKind, Lane) {
+        (self.kind.clone(), self.lane)
+    }
 }
 
 impl Unsent {
@@ -55,7 +62,7 @@ impl Unsent {
 
     /// Puts `message` behind what its queue has not taken. Returns it if there is no such thing.
     fn push(&mut self, message: JobMessage) -> Option<JobMessage> {
-        let Some(line) = self.lines.get_mut(&message.kind) else {
+        let Some(line) = self.lines.get_mut(&message.line()) else {
             return Some(message);
         };
         self.bytes += message.outgoing.payload.len();
@@ -63,22 +70,19 @@ impl Unsent {
         None
     }
 
-    /// Puts a message that was tried before all others of its kind, which wait for as long as it does.
+    /// Puts a message that was tried before all others of its line, which wait for as long as it does.
     fn put_back(&mut self, message: JobMessage, pause: Duration) {
         self.bytes += message.outgoing.payload.len();
         let due = Instant::now() + pause;
-        let line = self
-            .lines
-            .entry(message.kind.clone())
-            .or_insert_with(|| Line {
-                messages: VecDeque::new(),
-                due,
-            });
+        let line = self.lines.entry(message.line()).or_insert_with(|| Line {
+            messages: VecDeque::new(),
+            due,
+        });
         line.due = line.due.max(due);
         line.messages.push_front(message);
     }
 
-    /// Takes the first ones of each kind whose time has come.
+    /// Takes the first ones of each line whose time has come, those that somebody waits for first.
     fn take(&mut self, now: Instant) -> Vec<JobMessage> {
         let mut taken = Vec::new();
         self.lines.retain(|_, line| {
@@ -94,8 +98,10 @@ impl Unsent {
 
     /// Forgets the jobs of `kind`.
     pub(super) fn forget(&mut self, kind: &WorkerKind) {
-        if let Some(line) = self.lines.remove(kind) {
-            self.bytes -= bytes_of(&line.messages);
+        for lane in Lane::ALL {
+            if let Some(line) = self.lines.remove(&(kind.clone(), lane)) {
+                self.bytes -= bytes_of(&line.messages);
+            }
         }
     }
 
@@ -251,6 +257,7 @@ mod tests {
     fn message(name: &str, number: usize) -> JobMessage {
         JobMessage {
             kind: kind(name),
+            lane: Lane::Bulk,
             jobs: Vec::new(),
             outgoing: Outgoing {
                 subject: number.to_string(),
@@ -299,6 +306,17 @@ mod tests {
         let later = Instant::now() + LONG;
         assert_eq!(unsent.take(later).len(), MAX_AGAIN);
         assert_eq!(numbers(&unsent.take(later)), [MAX_AGAIN]);
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_not_behind_a_backlog() {
+        let mut unsent = refused("github", 2);
+        let mut waited_for = message("github", 7);
+        waited_for.lane = Lane::Interactive;
+        let waited_for = unsent.push(waited_for).expect("its queue may take it");
+        unsent.put_back(waited_for, LONG);
+        let taken = unsent.take(Instant::now() + LONG + LONG);
+        assert_eq!(numbers(&taken), [7, 0, 1]);
     }
 
     #[test]
