@@ -13,6 +13,7 @@ mod killed_roles;
 mod killing_job;
 mod nats_restart;
 mod ownership;
+mod permissions;
 mod postgres_away;
 mod rolling;
 mod scaling;

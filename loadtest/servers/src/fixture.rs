@@ -73,7 +73,15 @@ pub fn nats() -> Result<ServerFixture> {
 /// # Errors
 /// When it cannot be had; a test fails then.
 pub fn private_nats(durability: Durability) -> Result<ServerFixture> {
-    start_nats(durability).context(ADVICE)
+    private_nats_with(durability, "")
+}
+
+/// The same with more lines for its configuration file.
+///
+/// # Errors
+/// When it cannot be started, or would run in a container, which has a configuration of its own.
+pub fn private_nats_with(durability: Durability, more: &str) -> Result<ServerFixture> {
+    start_nats(durability, more).context(ADVICE)
 }
 
 /// Starts a Postgres of its own, which takes a second or two: for tests that kill it. Others use
@@ -155,6 +163,19 @@ impl ServerFixture {
             Server::Postgres(server, _) => server.restart(),
             #[cfg(feature = "containers")]
             Server::Container(server) => server.restart(),
+        }
+    }
+
+    /// What a nats-server has written to its log.
+    ///
+    /// # Errors
+    /// When its log is not in reach, or cannot be read.
+    pub fn log(&mut self) -> Result<String> {
+        match &mut self.server {
+            Server::Nats(server, _) => Ok(std::fs::read_to_string(server.process().log())?),
+            Server::Postgres(..) => bail!("only the log of a nats-server is in reach"),
+            #[cfg(feature = "containers")]
+            Server::Container(_) => bail!("the log of a container is not in reach"),
         }
     }
 
@@ -269,9 +290,13 @@ fn installation() -> Result<&'static PostgresInstallation> {
         .map_err(|error| anyhow!("{error}"))
 }
 
-fn start_nats(durability: Durability) -> Result<ServerFixture> {
+fn start_nats(durability: Durability, more: &str) -> Result<ServerFixture> {
     #[cfg(feature = "containers")]
     if let Some((url, server)) = containers::start(|| containers::Server::nats(durability))? {
+        anyhow::ensure!(
+            more.is_empty(),
+            "a nats-server in a container has its own configuration"
+        );
         return Ok(ServerFixture {
             url,
             server: Server::Container(Box::new(server)),
@@ -281,6 +306,7 @@ fn start_nats(durability: Durability) -> Result<ServerFixture> {
     let directory = RunDirectory::temporary(&tests_dir(), "nats")?;
     let options = NatsOptions {
         durability,
+        extra_config: more.to_owned(),
         ..NatsOptions::new(directory.path())
     };
     let server = NatsServer::start(&binary, options)?;
