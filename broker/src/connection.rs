@@ -101,6 +101,12 @@ impl Broker {
         self.client.server_info().server_id
     }
 
+    /// What identifies the running server process, while we are connected to it.
+    pub fn connected_to(&self) -> Option<String> {
+        let connected = self.client.connection_state() == async_nats::connection::State::Connected;
+        connected.then(|| self.server_id())
+    }
+
     /// The server's version.
     pub fn server_version(&self) -> String {
         self.client.server_info().version

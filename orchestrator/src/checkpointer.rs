@@ -239,7 +239,8 @@ impl Checkpointer {
     /// Drops what is covered from the log, and returns up to where it is dropped now. What cannot be dropped
     /// is with the next checkpoint.
     async fn drop_covered(&self, covered: &Covered) -> u64 {
-        let is_there = covered.known_to.as_ref() == Some(&self.broker.server_id());
+        // A request that is made while nobody is connected would reach the next server.
+        let is_there = covered.known_to.is_some() && covered.known_to == self.broker.connected_to();
         if covered.floor <= self.dropped || !is_there {
             return self.dropped;
         }

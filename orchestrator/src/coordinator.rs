@@ -205,6 +205,8 @@ impl Coordinator {
     /// A turn that has begun is never broken off: a lease whose renewal was stored and not noted could
     /// not be given back, and everybody would wait until it expires.
     async fn watch(&mut self, shutdown: &CancellationToken) -> Result<(), RequestError> {
+        let mut connections = self.shared.broker.connections();
+        connections.mark_unchanged();
         let mut watch = tokio::select! {
             watch = self.store.watch() => watch?,
             () = shutdown.cancelled() => return Ok(()),
@@ -236,6 +238,12 @@ impl Coordinator {
                     }
                 }
                 Some(ended) = self.tasks.join_next() => self.task_ended(ended),
+                // A server that lost the end of its bucket has other revisions than we know, and a watch that
+                // goes on where it was tells of none of them.
+                Ok(()) = connections.changed() => {
+                    watch = self.store.watch().await?;
+                    up_to_date = false;
+                }
             }
             self.tell_scheduler();
         }
@@ -418,7 +426,7 @@ impl Coordinator {
                 Ok(Ok(Swap::Lost)) => {
                     if let Some(seen) = self.leases.get(&partition)
                         && seen.lease.owner == Some(self.me)
-                        && seen.revision > running.revision
+                        && seen.revision != running.revision
                     {
                         running.lease = seen.lease.clone();
                         running.revision = seen.revision;

@@ -346,14 +346,20 @@ impl Owner {
             "the input log lost its end: inputs that were accepted may be gone"
         );
         add(&self.shared.stats.log_tails_lost, 1);
-        if !self.checkpointer.head.poison.is_empty() {
+        // What is being written is of the positions before.
+        self.finish_checkpoint().await?;
+        let head = &self.checkpointer.head;
+        if !head.poison.is_empty() || head.mark.is_some() {
             // Its positions are those of other inputs now.
-            self.finish_checkpoint().await?;
-            if let Err(error) = self.checkpointer.note(None, Vec::new()).await {
-                let error = afu9_broker::error::chain(&error);
-                tracing::debug!(partition = %self.partition, error, "poison not forgotten, trying again");
-                tokio::time::sleep(PAUSE).await;
-                return Ok(());
+            match self.checkpointer.note(None, Vec::new()).await {
+                Ok(true) => self.care = None,
+                Ok(false) => return Err(OwnerError::Fenced(self.partition)),
+                Err(error) => {
+                    let error = afu9_broker::error::chain(&error);
+                    tracing::debug!(partition = %self.partition, error, "poison not forgotten, trying again");
+                    tokio::time::sleep(PAUSE).await;
+                    return Ok(());
+                }
             }
         }
         let before = sequence.saturating_sub(1);

@@ -47,10 +47,10 @@ pub enum ReadError {
     /// The server refuses or does not answer; the reader tries again at the next call.
     #[error("cannot read the input log")]
     Unavailable(#[source] RequestError),
-    /// At a position that was read before there is a newer message: the server lost the end of its log,
-    /// as it may in mode `fast` when a machine loses power, and goes on from there.
+    /// At a position that was read before there is a newer message, or none yet: the server lost the end of
+    /// its log, as it may in mode `fast` when a machine loses power, and goes on from there.
     #[error(
-        "position {sequence} of the input log holds another message than before: its server lost what followed"
+        "position {sequence} of the input log is not what it was: its server lost what followed"
     )]
     TailLost {
         /// Position of the first message that was not read. Read on there, after [`LogReader::rewind`].
@@ -118,6 +118,12 @@ impl LogReader {
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<LogMessage>, ReadError> {
         loop {
             if self.stream.is_none() {
+                let end = self.broker.log_end().await;
+                let end = end.map_err(ReadError::Unavailable)?;
+                if end < self.position {
+                    let (sequence, read) = (end + 1, self.position);
+                    return Err(ReadError::TailLost { sequence, read });
+                }
                 let stream = self.open().await.map_err(ReadError::Unavailable)?;
                 self.stream = Some(stream);
             }

@@ -5,7 +5,7 @@
 //! delay, and a busy one pays one publish (and in durable mode one fsync) for hundreds of inputs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use afu9_schemas::artifact::json_size;
@@ -34,9 +34,9 @@ const MAX_INPUTS: usize = 2048;
 /// difference to the server's limit of 1 MiB.
 const CLOSE_AT_BYTES: usize = 256 * 1024;
 
-/// Messages that follow one that several submissions shared are at least this far apart: where there is much
-/// to do, a message for each of them costs everybody more time than it saves. Nothing waits where
-/// submissions come one by one.
+/// A message that follows sooner than this on one that several submissions shared waits for the next tick of
+/// the timer, a millisecond at most: where there is much to do, a message for each submission costs everybody
+/// more time than it saves. Nothing waits where submissions come one by one.
 const APART: Duration = Duration::from_micros(500);
 
 /// How long an unacknowledged message is repeated before its submitters are told. It carries one
@@ -73,6 +73,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// against anybody's idea of an even load.
 const STAY: Duration = Duration::from_secs(2);
 
+/// Most new executions that go to the same partition one after another. A partition has only so many jobs of a
+/// kind out at a time ([`afu9_schemas::WorkerKind`]): the rest of a burst is for the others.
+const STAY_FOR: u64 = 128;
+
 /// The answer to a submission: every input of it is stored, or none of them may be relied on.
 type Verdict = Result<(), Arc<PublishError>>;
 
@@ -88,9 +92,10 @@ pub struct LogWriter {
     partitions: Arc<Vec<mpsc::Sender<Submission>>>,
     /// Of those who may be refused because too much is live.
     room: Option<Arc<Room>>,
-    /// Where new executions go first, and since when.
+    /// Where new executions go first, since when, and how many have.
     first: u64,
     since: Instant,
+    begun: Arc<AtomicU64>,
 }
 
 /// The tasks behind a [`LogWriter`].
@@ -146,6 +151,7 @@ impl LogWriter {
                 // Not the same one for all processes.
                 first: ExecutionId::new().hash64(),
                 since: Instant::now(),
+                begun: Arc::new(AtomicU64::new(0)),
             },
             WriterTask { tracker },
         )
@@ -155,8 +161,9 @@ impl LogWriter {
     /// One that has no room is passed over.
     pub fn new_execution(&self, lane: Lane) -> ExecutionId {
         let partitions = self.broker.partitions();
-        let turn = self.since.elapsed().as_secs() / STAY.as_secs();
-        let first = (self.first.wrapping_add(turn) % u64::from(partitions.get())) as usize;
+        let turns = self.since.elapsed().as_secs() / STAY.as_secs()
+            + self.begun.fetch_add(1, Ordering::Relaxed) / STAY_FOR;
+        let first = (self.first.wrapping_add(turns) % u64::from(partitions.get())) as usize;
         let room = self.room.as_ref();
         let has_room = |partition: &Partition| !room.is_some_and(|r| r.is_full(*partition, lane));
         let in_turn = || {
@@ -249,7 +256,7 @@ async fn write_partition(
             }
         }
         number += 1;
-        shared = inputs.len() > 1;
+        shared = answers.len() > 1;
         sent = Instant::now();
         let id = format!("{writer}.{partition}.{number}");
         let envelope = InputEnvelope { inputs };

@@ -154,7 +154,7 @@ async fn an_observer_sees_everything_and_a_follower_what_comes() -> Result<()> {
 /// acknowledged. What comes next gets positions that were acknowledged before: the server must know better.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_lost_end_is_neither_passed_over_nor_dropped() -> Result<()> {
-    let mut world = World::start().await?;
+    let mut world = World::with_files().await?;
     let earlier = {
         let broker = world.broker().await?;
         let mut projector = broker.projector_history().await?;

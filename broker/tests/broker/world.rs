@@ -35,6 +35,13 @@ impl World {
         Self::of(Durability::Fast).await
     }
 
+    /// With a server into whose files one can look.
+    pub(crate) async fn with_files() -> Result<Self> {
+        let nats = tokio::task::spawn_blocking(|| fixture::nats_process("")).await??;
+        let durability = Durability::Fast;
+        Ok(Self { nats, durability })
+    }
+
     pub(crate) async fn durable() -> Result<Self> {
         Self::of(Durability::Durable).await
     }

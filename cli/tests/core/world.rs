@@ -68,6 +68,8 @@ pub(crate) struct Shape {
     pub(crate) kinds: Vec<&'static str>,
     pub(crate) limits: Limits,
     pub(crate) ack_wait: Duration,
+    /// One looks into the files of its server.
+    pub(crate) files: bool,
 }
 
 impl Default for Shape {
@@ -77,6 +79,7 @@ impl Default for Shape {
             kinds: vec!["test", "github"],
             limits: Limits::default(),
             ack_wait: DEFAULT_ACK_WAIT,
+            files: false,
         }
     }
 }
@@ -128,17 +131,16 @@ impl World {
     }
 
     pub(crate) async fn start_as(shape: Shape) -> Result<Self> {
-        let durability = shape.durability;
+        let (durability, files) = (shape.durability, shape.files);
         // Shown when a test fails, or with --nocapture; RUST_LOG chooses what.
         let _already_set = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let nats = tokio::task::spawn_blocking(move || {
-            fixture::private_nats(match durability {
-                Durability::Fast => afu9_servers::Durability::Fast,
-                Durability::Durable => afu9_servers::Durability::Durable,
-            })
+        let nats = tokio::task::spawn_blocking(move || match durability {
+            Durability::Fast if files => fixture::nats_process(""),
+            Durability::Fast => fixture::private_nats(afu9_servers::Durability::Fast),
+            Durability::Durable => fixture::private_nats(afu9_servers::Durability::Durable),
         })
         .await??;
         let mut broker = Broker::connect(config(&nats.url, &shape)).await?;

@@ -75,13 +75,17 @@ pub(crate) struct Factory {
 impl Factory {
     /// Starts the servers, and no role yet. `issues` is how many open issues GitHub has.
     pub(crate) async fn new(storage: Storage, issues: u64) -> Result<Self> {
-        Self::with_nats(storage, issues, String::new()).await
+        Self::with_nats(storage, issues, || fixture::private_nats(Durability::Fast)).await
     }
 
-    /// The same with more lines for the configuration of the nats-server.
-    pub(crate) async fn with_nats(storage: Storage, issues: u64, more: String) -> Result<Self> {
+    /// The same with another nats-server.
+    pub(crate) async fn with_nats(
+        storage: Storage,
+        issues: u64,
+        nats: impl FnOnce() -> Result<ServerFixture> + Send + 'static,
+    ) -> Result<Self> {
         let started = tokio::task::spawn_blocking(move || {
-            let nats = fixture::private_nats_with(Durability::Fast, &more)?;
+            let nats = nats()?;
             let directory = RunDirectory::create(&target_dir().join("afu9/e2e"), "run", RUNS_KEPT)?;
             anyhow::Ok((nats, Database::new(storage)?, directory, free_port()?))
         });

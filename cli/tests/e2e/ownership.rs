@@ -57,7 +57,7 @@ async fn partitions_of_a_killed_orchestrator_go_on_within_five_seconds() -> Resu
     let killed = Instant::now();
     let mut ids = Vec::new();
     for _ in 0..PROBES {
-        ids.push(api.start("probe", &body).await?);
+        ids.push(api.start_somewhere("probe", &body).await?);
     }
     api.wait_until_completed(&ids, PATIENCE).await?;
     let took = killed.elapsed();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use afu9_servers::fixture;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
@@ -69,7 +70,9 @@ fn password(user: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_is_allowed_what_it_does_and_does_what_it_is_allowed() -> Result<()> {
-    let mut factory = Factory::with_nats(Storage::Kept, ISSUES, accounts()?).await?;
+    let accounts = accounts()?;
+    let nats = move || fixture::nats_process(&accounts);
+    let mut factory = Factory::with_nats(Storage::Kept, ISSUES, nats).await?;
     factory.configure("AFU9_WORKER__ALLOW_TEST_KIND", None);
     for (role, user, arguments) in ROLES {
         factory.configure("AFU9_NATS__USER", Some(user));

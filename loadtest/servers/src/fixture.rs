@@ -73,15 +73,16 @@ pub fn nats() -> Result<ServerFixture> {
 /// # Errors
 /// When it cannot be had; a test fails then.
 pub fn private_nats(durability: Durability) -> Result<ServerFixture> {
-    private_nats_with(durability, "")
+    start_nats(durability).context(ADVICE)
 }
 
-/// The same with more lines for its configuration file.
+/// Starts a nats-server as a process, never as a container, with more lines for its configuration file: for
+/// tests that look into its files.
 ///
 /// # Errors
-/// When it cannot be started, or would run in a container, which has a configuration of its own.
-pub fn private_nats_with(durability: Durability, more: &str) -> Result<ServerFixture> {
-    start_nats(durability, more).context(ADVICE)
+/// When it cannot be had; a test fails then.
+pub fn nats_process(more: &str) -> Result<ServerFixture> {
+    nats_of_process(Durability::Fast, more).context(ADVICE)
 }
 
 /// Starts a Postgres of its own, which takes a second or two: for tests that kill it. Others use
@@ -290,7 +291,7 @@ fn installation() -> Result<&'static PostgresInstallation> {
         .map_err(|error| anyhow!("{error}"))
 }
 
-fn start_nats(durability: Durability, more: &str) -> Result<ServerFixture> {
+fn start_nats(durability: Durability) -> Result<ServerFixture> {
     #[cfg(feature = "containers")]
     if let Some((url, server)) = containers::start(|| containers::Server::nats(durability))? {
         anyhow::ensure!(
@@ -302,6 +303,10 @@ fn start_nats(durability: Durability, more: &str) -> Result<ServerFixture> {
             server: Server::Container(Box::new(server)),
         });
     }
+    nats_of_process(durability, "")
+}
+
+fn nats_of_process(durability: Durability, more: &str) -> Result<ServerFixture> {
     let binary = provision::nats_server(&target_dir(), &mut PrintProgress)?;
     let directory = RunDirectory::temporary(&tests_dir(), "nats")?;
     let options = NatsOptions {
