@@ -183,7 +183,7 @@ impl Work {
 }
 
 fn retry() -> Value {
-    json!({ "maxAttempts": GITHUB_ATTEMPTS, "initialDelayMs": 500, "maxDelayMs": 10_000 })
+    json!({ "maxAttempts": GITHUB_ATTEMPTS, "initialDelayMs": 1_000, "maxDelayMs": 20_000 })
 }
 
 fn at_repository(mut params: Value) -> Value {
