@@ -27,8 +27,8 @@ const MIN_ACK_WAIT_MS: u64 = 1_000;
 /// The jobs of a dead worker wait this long: ten minutes are more than anybody would want.
 const MAX_ACK_WAIT_MS: u64 = 600_000;
 
-/// GitHub offers a delivery again for three days, and the router tries it for an hour.
-const MIN_KEY_AGE_HOURS: u64 = 96;
+/// As long as a delivery is kept, and may be routed again: a week.
+const MIN_KEY_AGE_HOURS: u64 = 168;
 
 /// A year.
 const MAX_KEY_AGE_HOURS: u64 = 365 * 24;

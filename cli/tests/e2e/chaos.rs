@@ -30,6 +30,11 @@ async fn nothing_is_lost_or_done_twice_whatever_fails() -> Result<()> {
     let report = run(&options).await?;
     eprintln!("{report}");
     assert!(report.is_clean(), "{report}");
-    assert!(report.faults().len() >= FAULT_KINDS, "{report}");
+    // The rest is weather at the simulated GitHub.
+    let ours = report
+        .faults()
+        .keys()
+        .filter(|name| !name.starts_with("github_"));
+    assert!(ours.count() >= FAULT_KINDS, "{report}");
     Ok(())
 }

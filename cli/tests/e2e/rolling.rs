@@ -161,6 +161,9 @@ async fn clients_see_nothing_of_a_rolling_restart_of_every_role() -> Result<()> 
     let closed = traffic.closed.load(Ordering::Relaxed);
     let count = ids.len();
     eprintln!("{count} executions; {refused} connections refused, {closed} closed");
+    // A request may meet the close of its connection once: an answer that was begun is finished.
+    let connections = CLIENTS * traffic.gateways.len();
+    assert!(closed <= connections, "{closed} requests had no answer");
 
     let count = ids.len() as u64;
     let database = factory.database();

@@ -30,7 +30,7 @@ pub struct Proof {
 
 impl PartitionState {
     /// Looks at no more than `most` executions, and goes on there the next time.
-    pub fn prove(&mut self, most: usize) -> Proof {
+    pub fn prove(&mut self, most: usize, now: Timestamp) -> Proof {
         let mut proof = Proof::default();
         if self.proved.is_empty() {
             self.proved = self.live.keys().copied().collect();
@@ -39,7 +39,7 @@ impl PartitionState {
             let Some(id) = self.proved.pop_front() else {
                 break;
             };
-            self.prove_one(id, &mut proof);
+            self.prove_one(id, now, &mut proof);
         }
         proof.round_ended = self.proved.is_empty();
         // Counting all of them takes a look at all executions at once.
@@ -49,7 +49,7 @@ impl PartitionState {
         proof
     }
 
-    fn prove_one(&mut self, id: ExecutionId, proof: &mut Proof) {
+    fn prove_one(&mut self, id: ExecutionId, now: Timestamp, proof: &mut Proof) {
         let Some(live) = self.live.get(&id) else {
             return;
         };
@@ -81,8 +81,9 @@ impl PartitionState {
             }),
             _ => false,
         };
-        let lost_wake =
-            live.wake.is_none() && wake.is_some_and(|at| at.plus(WAKE_PATIENCE) < self.last_at);
+        // The log's clock stands still while nothing comes.
+        let now = now.max(self.last_at);
+        let lost_wake = live.wake.is_none() && wake.is_some_and(|at| at.plus(WAKE_PATIENCE) < now);
         let free_key = !is_due && self.is_first_of_free_key(id);
         if !(missing_turn || wrong_wake || missing_place || idle_halt || lost_wake || free_key) {
             return;

@@ -1,5 +1,6 @@
 //! What one execution may hold and cost, whatever its data.
 
+use afu9_schemas::Timestamp;
 use std::time::Duration;
 
 use afu9_schemas::message::{Input, InputKind, Outcome};
@@ -104,7 +105,12 @@ steps:
     let all = |rig: &Rig| rig.view(id).steps[0].items.as_ref().map(|i| i.in_progress) == Some(4000);
     while !all(&rig) {
         assert!(!rig.state.explain(id).expect("live").causes.is_empty());
-        assert!(rig.state.prove(100).orphans.is_empty());
+        assert!(
+            rig.state
+                .prove(100, Timestamp::default())
+                .orphans
+                .is_empty()
+        );
         if folds == 2 {
             rig.crash();
         }

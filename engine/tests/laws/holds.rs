@@ -1,5 +1,6 @@
 //! Pauses and holds: nothing new begins, nothing is lost, and everything goes on afterwards.
 
+use afu9_schemas::Timestamp;
 use std::time::Duration;
 
 use afu9_engine::PartitionState;
@@ -103,7 +104,7 @@ fn a_failed_execution_that_is_retried_under_a_hold_waits_for_the_release() {
             assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
             crash(&mut rig);
             assert_eq!(rig.dispatched().len(), before, "held back");
-            assert!(rig.state.prove(10).orphans.is_empty());
+            assert!(rig.state.prove(10, Timestamp::default()).orphans.is_empty());
             let causes = rig.state.explain(id).expect("live").causes;
             assert!(
                 matches!(causes[0].cause, Cause::Paused { .. }),

@@ -1,6 +1,7 @@
 //! What holds of every run, whatever happened in it: of one partition at every moment, and of
 //! everything that came out of it.
 
+use afu9_schemas::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 use afu9_engine::{Definitions, Effect, PartitionState, Workflow};
@@ -18,7 +19,7 @@ pub(crate) fn everything_live_has_a_cause(state: &mut PartitionState) {
             assert!(!view.causes.is_empty(), "{} waits for nothing", summary.id);
         }
     }
-    let proof = state.prove(usize::MAX);
+    let proof = state.prove(usize::MAX, Timestamp::default());
     assert!(proof.orphans.is_empty(), "{proof:?}");
     assert_eq!(proof.repaired, 0, "an index lacked something");
 }

@@ -11,7 +11,7 @@ use afu9_schemas::message::{InputEnvelope, InputKind, Job};
 use afu9_schemas::{JobId, WorkerKind};
 use rustc_hash::FxHashSet;
 
-use super::{Owner, OwnerError};
+use super::{Owner, OwnerError, now};
 use crate::stats::add;
 
 /// Most executions proven at once: a fraction of a millisecond.
@@ -37,7 +37,7 @@ impl Owner {
 
     /// Proves a part of the executions, and repeats jobs that are proven to be lost.
     pub(super) async fn prove(&mut self) -> Result<(), OwnerError> {
-        let proof = self.state.prove(MAX_PROVEN);
+        let proof = self.state.prove(MAX_PROVEN, now());
         let stats = &self.shared.stats;
         add(&stats.proven, proof.checked);
         add(&stats.repaired, proof.repaired);
