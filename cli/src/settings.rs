@@ -457,17 +457,17 @@ mod tests {
         );
         let chosen = broker(&[
             ("AFU9_NATS__ACK_WAIT_MS", "2000"),
-            ("AFU9_NATS__KEY_AGE_HOURS", "96"),
+            ("AFU9_NATS__KEY_AGE_HOURS", "336"),
         ]);
-        let four_days = Duration::from_secs(96 * 3600);
+        let two_weeks = Duration::from_secs(336 * 3600);
         assert_eq!(
             (chosen.ack_wait, chosen.key_age),
-            (Duration::from_secs(2), four_days)
+            (Duration::from_secs(2), two_weeks)
         );
         for (name, value) in [
             ("AFU9_NATS__ACK_WAIT_MS", "999"),
             ("AFU9_NATS__ACK_WAIT_MS", "600001"),
-            ("AFU9_NATS__KEY_AGE_HOURS", "95"),
+            ("AFU9_NATS__KEY_AGE_HOURS", "167"),
             ("AFU9_NATS__KEY_AGE_HOURS", "8761"),
             ("AFU9_HISTORY__KEEP_DAYS", "30"),
             ("AFU9_HISTORY__KEEP_DAYS", "3651"),

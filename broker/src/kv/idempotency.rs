@@ -25,6 +25,10 @@ pub struct IdempotencyStore {
     store: kv::Store,
 }
 
+/// How often a claim is tried that is there when it is written and gone when it is read: a key is forgotten
+/// once, so that the second time tells.
+const MAX_TRIES: usize = 3;
+
 impl Broker {
     /// Opens the keys.
     ///
@@ -47,19 +51,17 @@ impl IdempotencyStore {
         let key = hex::encode(Sha256::digest(key));
         let failed = |error: async_nats::Error| RequestError::new("claiming a key", error);
         let payload = codec::encode(claim).map_err(|error| failed(error.into()))?;
-        match swap(&self.store, &key, payload, 0).await? {
-            Swap::Stored(_) => Ok(None),
-            Swap::Lost => {
-                let found = self
-                    .store
-                    .get(&key)
-                    .await
-                    .map_err(|error| failed(error.into()))?;
-                let found = found.ok_or_else(|| failed("the claim vanished".into()))?;
-                codec::decode(&found)
-                    .map(Some)
-                    .map_err(|error| failed(error.into()))
+        for _ in 0..MAX_TRIES {
+            if let Swap::Stored(_) = swap(&self.store, &key, payload.clone(), 0).await? {
+                return Ok(None);
+            }
+            let found = self.store.get(&key).await;
+            // One that is gone by now was forgotten just then.
+            if let Some(found) = found.map_err(|error| failed(error.into()))? {
+                let found = codec::decode(&found);
+                return found.map(Some).map_err(|error| failed(error.into()));
             }
         }
+        Err(failed("the claim is there and not there".into()))
     }
 }

@@ -106,7 +106,7 @@ impl Api {
     /// anywhere.
     pub(crate) async fn start_somewhere(&self, workflow: &str, body: &Value) -> Result<String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let key = format!("execution {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let key = format!("execution-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = format!("/api/workflows/{workflow}/trigger");
         Self::started(workflow, &self.post_once(&path, body, &key).await?)
     }
