@@ -65,7 +65,7 @@ impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
         match Failure::of(&error) {
             // The first projector has not made the tables yet; it makes them when it starts.
-            _ if failure::is_missing_table(&error) => Self::Unavailable(error),
+            _ if failure::is_not_migrated(&error) => Self::Unavailable(error),
             Failure::Away => Self::Unavailable(error),
             Failure::Data | Failure::Setup => Self::Unusable(error),
         }

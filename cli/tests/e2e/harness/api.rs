@@ -108,7 +108,12 @@ impl Api {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let key = format!("execution-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = format!("/api/workflows/{workflow}/trigger");
-        Self::started(workflow, &self.post_once(&path, body, &key).await?)
+        // Names are looked up in the database, of which a projector may not have made everything yet.
+        let answer = wait::until("a submission", START_WITHIN, async || {
+            let answer = self.post_once(&path, body, &key).await?;
+            Ok((answer.status != 503).then_some(answer))
+        });
+        Self::started(workflow, &answer.await?)
     }
 
     fn started(workflow: &str, answer: &Answer) -> Result<String> {
