@@ -75,12 +75,12 @@ async fn an_orchestrator_that_was_frozen_gives_up_what_others_took_over() -> Res
     let mut ids = Vec::new();
     let mut issues = 1..=ISSUES;
     for number in issues.by_ref().take(40) {
-        ids.push(api.start_issue(number).await?);
+        ids.push(api.start_issue_somewhere(number).await?);
     }
     wait_for_effects(&github, 5 * EFFECTS_PER_ISSUE).await?;
     factory.pause("orchestrator-1")?;
     for number in issues.by_ref().take(10) {
-        ids.push(api.start_issue(number).await?);
+        ids.push(api.start_issue_somewhere(number).await?);
     }
     let other = leases.wait_until("one owner of everything", |owners| {
         shares(owners).len() == 1
@@ -88,7 +88,7 @@ async fn an_orchestrator_that_was_frozen_gives_up_what_others_took_over() -> Res
     let other = other.await?;
     factory.resume("orchestrator-1")?;
     for number in issues {
-        ids.push(api.start_issue(number).await?);
+        ids.push(api.start_issue_somewhere(number).await?);
     }
 
     api.wait_until_completed(&ids, PATIENCE).await?;

@@ -38,7 +38,7 @@ async fn work_moves_from_roles_that_go_to_roles_that_stay() -> Result<()> {
 
     let mut ids = Vec::new();
     for number in 1..=EXECUTIONS {
-        ids.push(api.start_issue(number).await?);
+        ids.push(api.start_issue_somewhere(number).await?);
     }
     let all = EXECUTIONS * EFFECTS_PER_ISSUE;
     wait_for_effects(&github, all / 5).await?;

@@ -92,8 +92,12 @@ impl Api {
 
     /// Starts `issue_to_pr` for one issue.
     pub(crate) async fn start_issue(&self, number: u64) -> Result<String> {
-        let body = json!({ "input": { "issue_number": number }, "repository": REPOSITORY });
-        self.start_somewhere("issue_to_pr", &body).await
+        self.start("issue_to_pr", &issue(number)).await
+    }
+
+    /// The same under a name: see [`Self::start_somewhere`].
+    pub(crate) async fn start_issue_somewhere(&self, number: u64) -> Result<String> {
+        self.start_somewhere("issue_to_pr", &issue(number)).await
     }
 
     /// Starts a workflow and returns the execution's id.
@@ -205,4 +209,9 @@ impl Api {
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Answer { status, text, json })
     }
+}
+
+/// What starts `issue_to_pr` for one issue.
+fn issue(number: u64) -> Value {
+    json!({ "input": { "issue_number": number }, "repository": REPOSITORY })
 }
