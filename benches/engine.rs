@@ -10,7 +10,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use serde_json::json;
 
-use rig::{FIVE_STEPS, Rig, done};
+use rig::{FIVE_STEPS, ITEMS, Rig, done};
 
 fn main() {
     divan::main();
@@ -20,13 +20,6 @@ const STEPS: usize = 5;
 
 const SLEEPING: &str = "name: sleeping\nsteps:\n\
     \x20 - { name: nap, sleep: { for: 30d } }\n";
-
-const ITEMS: &str = "name: items\nsteps:\n\
-    \x20 - name: each\n\
-    \x20   forEach: \"${input.items}\"\n\
-    \x20   maxParallel: 1000\n\
-    \x20   tool: test.echo\n\
-    \x20   params: { value: \"${item}\" }\n";
 
 /// After so many executions, changes are taken for a checkpoint.
 const CHECKPOINT_EVERY: usize = 1_000;

@@ -220,13 +220,8 @@ impl Broker {
     }
 
     async fn adopt_partitions(&mut self, report: &mut Report) -> Result<(), RequestError> {
-        let stream = self
-            .jetstream
-            .get_stream(LOG)
-            .await
-            .map_err(|error| RequestError::new("looking up the input log", error))?;
-        let found = stream
-            .cached_info()
+        let log = self.log_info().await?;
+        let found = log
             .config
             .metadata
             .get(PARTITIONS_KEY)
@@ -470,85 +465,48 @@ fn bounded(wanted: &kv::Config, found: &StreamConfig) -> Option<StreamConfig> {
 }
 
 fn compare_bucket(wanted: &kv::Config, found: &StreamConfig, drift: &mut Vec<Drift>) {
-    let mut check = |setting: &'static str, expected: String, found_text: String| {
-        if expected != found_text {
-            drift.push(Drift {
-                stream: found.name.clone(),
-                setting,
-                expected,
-                found: found_text,
-            });
-        }
-    };
-    check(
-        "max_bytes",
-        wanted.max_bytes.to_string(),
-        found.max_bytes.to_string(),
-    );
-    check(
-        "max_age",
-        format!("{:?}", wanted.max_age),
-        format!("{:?}", found.max_age),
-    );
-    check(
-        "replicas",
-        wanted.num_replicas.to_string(),
-        found.num_replicas.to_string(),
-    );
+    let mut differ = Differ::of(&found.name, drift);
+    differ.check("max_bytes", &wanted.max_bytes, &found.max_bytes);
+    differ.check("max_age", &wanted.max_age, &found.max_age);
+    differ.check("replicas", &wanted.num_replicas, &found.num_replicas);
 }
 
 /// Settings whose difference matters to correctness or to an operator.
 fn compare(wanted: &StreamConfig, found: &StreamConfig, drift: &mut Vec<Drift>) {
-    let mut check = |setting: &'static str, expected: String, found: String| {
+    let mut differ = Differ::of(&wanted.name, drift);
+    differ.check("subjects", &wanted.subjects, &found.subjects);
+    differ.check("retention", &wanted.retention, &found.retention);
+    differ.check("discard", &wanted.discard, &found.discard);
+    differ.check("storage", &wanted.storage, &found.storage);
+    differ.check("replicas", &wanted.num_replicas, &found.num_replicas);
+    differ.check("max_bytes", &wanted.max_bytes, &found.max_bytes);
+    differ.check("max_age", &wanted.max_age, &found.max_age);
+    let (expected, found) = (&wanted.duplicate_window, &found.duplicate_window);
+    differ.check("duplicate_window", expected, found);
+}
+
+/// Notes what differs in one stream.
+struct Differ<'a> {
+    stream: &'a str,
+    drift: &'a mut Vec<Drift>,
+}
+
+impl<'a> Differ<'a> {
+    fn of(stream: &'a str, drift: &'a mut Vec<Drift>) -> Self {
+        Self { stream, drift }
+    }
+
+    fn check<T: std::fmt::Debug>(&mut self, setting: &'static str, expected: &T, found: &T) {
+        let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
         if expected != found {
-            drift.push(Drift {
-                stream: wanted.name.clone(),
+            self.drift.push(Drift {
+                stream: self.stream.to_owned(),
                 setting,
                 expected,
                 found,
             });
         }
-    };
-    check(
-        "subjects",
-        format!("{:?}", wanted.subjects),
-        format!("{:?}", found.subjects),
-    );
-    check(
-        "retention",
-        format!("{:?}", wanted.retention),
-        format!("{:?}", found.retention),
-    );
-    check(
-        "discard",
-        format!("{:?}", wanted.discard),
-        format!("{:?}", found.discard),
-    );
-    check(
-        "storage",
-        format!("{:?}", wanted.storage),
-        format!("{:?}", found.storage),
-    );
-    check(
-        "replicas",
-        wanted.num_replicas.to_string(),
-        found.num_replicas.to_string(),
-    );
-    check(
-        "max_bytes",
-        wanted.max_bytes.to_string(),
-        found.max_bytes.to_string(),
-    );
-    check(
-        "max_age",
-        format!("{:?}", wanted.max_age),
-        format!("{:?}", found.max_age),
-    );
-    check(
-        "duplicate_window",
-        format!("{:?}", wanted.duplicate_window),
-        format!("{:?}", found.duplicate_window),
-    );
+    }
 }
 
 fn is_missing(kind: &GetStreamErrorKind) -> bool {

@@ -51,11 +51,14 @@ impl Failure {
 /// Whether a table or a column is not there (`undefined_table`, `undefined_column`): the schema is that of an
 /// earlier version, until a projector has migrated it.
 pub(crate) fn is_not_migrated(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database)
-        if matches!(database.code().as_deref(), Some("42P01" | "42703")))
+    is_missing_table(error) || has_code(error, "42703")
 }
 
 /// Whether a table is not there (`undefined_table`).
 pub(crate) fn is_missing_table(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("42P01"))
+    has_code(error, "42P01")
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some(code))
 }

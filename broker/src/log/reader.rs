@@ -7,6 +7,7 @@ use afu9_schemas::message::InputEnvelope;
 use afu9_schemas::{Partition, Timestamp, subject};
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use async_nats::jetstream::stream::Info;
 use futures::{FutureExt, StreamExt};
 use thiserror::Error;
 
@@ -265,17 +266,19 @@ impl LogReader {
 }
 
 impl Broker {
+    /// The log as the server has it.
+    pub(crate) async fn log_info(&self) -> Result<Info, RequestError> {
+        let log = self.jetstream.get_stream(LOG).await;
+        let log = log.map_err(|error| RequestError::new("looking up the input log", error))?;
+        Ok(log.cached_info().clone())
+    }
+
     /// How many messages of the log no checkpoint covers yet.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn log_size(&self) -> Result<u64, RequestError> {
-        let stream = self
-            .jetstream
-            .get_stream(LOG)
-            .await
-            .map_err(|error| RequestError::new("looking up the input log", error))?;
-        Ok(stream.cached_info().state.messages)
+        Ok(self.log_info().await?.state.messages)
     }
 
     /// Position of the last message of the log, of whatever partition.
@@ -283,12 +286,7 @@ impl Broker {
     /// # Errors
     /// When the server does not answer.
     pub async fn log_end(&self) -> Result<u64, RequestError> {
-        let stream = self
-            .jetstream
-            .get_stream(LOG)
-            .await
-            .map_err(|error| RequestError::new("looking up the input log", error))?;
-        Ok(stream.cached_info().state.last_sequence)
+        Ok(self.log_info().await?.state.last_sequence)
     }
 
     /// How many bytes the log holds, and how many it may.
@@ -296,12 +294,7 @@ impl Broker {
     /// # Errors
     /// When the server does not answer.
     pub async fn log_bytes(&self) -> Result<(u64, u64), RequestError> {
-        let stream = self
-            .jetstream
-            .get_stream(LOG)
-            .await
-            .map_err(|error| RequestError::new("looking up the input log", error))?;
-        let info = stream.cached_info();
+        let info = self.log_info().await?;
         // Without a bound there always is room.
         let bound = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX);
         Ok((info.state.bytes, bound))

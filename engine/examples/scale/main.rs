@@ -18,7 +18,7 @@ use afu9_engine::checkpoint::Segment;
 use afu9_schemas::{Partition, codec};
 use serde_json::{Value, json};
 
-use rig::{FIVE_STEPS, Rig, done};
+use rig::{FIVE_STEPS, ITEMS, Rig, done};
 
 const SLEEPING: &str = "name: sleeping\nsteps:\n\
     \x20 - { name: before, tool: test.noop }\n\
@@ -26,13 +26,6 @@ const SLEEPING: &str = "name: sleeping\nsteps:\n\
     \x20 - { name: one, tool: test.noop }\n\
     \x20 - { name: two, tool: test.noop }\n\
     \x20 - { name: three, tool: test.noop }\n";
-
-const ITEMS: &str = "name: items\nsteps:\n\
-    \x20 - name: each\n\
-    \x20   forEach: \"${input.items}\"\n\
-    \x20   maxParallel: 1000\n\
-    \x20   tool: test.echo\n\
-    \x20   params: { value: \"${item}\" }\n";
 
 fn main() {
     sleeping(100_000);

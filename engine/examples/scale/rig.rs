@@ -21,6 +21,14 @@ pub(crate) const FIVE_STEPS: &str = "name: steps\nsteps:\n\
     \x20 - { name: four, tool: test.noop }\n\
     \x20 - { name: five, tool: test.noop }\n";
 
+/// An echo for each item of a list, a thousand at a time.
+pub(crate) const ITEMS: &str = "name: items\nsteps:\n\
+    \x20 - name: each\n\
+    \x20   forEach: \"${input.items}\"\n\
+    \x20   maxParallel: 1000\n\
+    \x20   tool: test.echo\n\
+    \x20   params: { value: \"${item}\" }\n";
+
 /// A partition and a log to fold.
 pub(crate) struct Rig {
     pub(crate) state: PartitionState,
