@@ -66,6 +66,8 @@ pub(crate) struct NatsSettings {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) replicas: Replicas,
     pub(crate) durability: Durability,
+    /// Where the servers can be asked how they sync.
+    pub(crate) monitor_urls: Vec<String>,
     pub(crate) partitions: PartitionCount,
     pub(crate) ack_wait: Duration,
     pub(crate) key_age: Duration,
@@ -256,6 +258,13 @@ fn nats(reader: &mut Reader) -> NatsSettings {
                 &[("fast", Durability::Fast), ("durable", Durability::Durable)],
             )
             .unwrap_or_default(),
+        monitor_urls: reader
+            .parsed(
+                "nats.monitor_urls",
+                "addresses like http://host:8222, separated by commas",
+                |text| text.split(',').map(|one| address(one.trim())).collect(),
+            )
+            .unwrap_or_default(),
         partitions: reader
             .parsed("nats.partitions", "a whole number from 1 to 256", |text| {
                 PartitionCount::new(text.parse().ok()?).ok()
@@ -392,13 +401,15 @@ fn api_url(reader: &mut Reader) -> String {
 }
 
 fn url(reader: &mut Reader, path: &str) -> Option<String> {
-    reader.parsed(path, "an address like https://host", |text| {
-        let text = text.trim_end_matches('/');
-        let rest = text
-            .strip_prefix("http://")
-            .or_else(|| text.strip_prefix("https://"))?;
-        (!rest.is_empty()).then(|| text.to_owned())
-    })
+    reader.parsed(path, "an address like https://host", address)
+}
+
+fn address(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"))?;
+    (!rest.is_empty()).then(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One orchestrator process: takes its share of the partitions, renews their leases, and runs their
 //! owners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,6 +129,7 @@ impl Orchestrator {
             running: BTreeMap::new(),
             paused: BTreeMap::new(),
             tasks: JoinSet::new(),
+            unreadable: BTreeSet::new(),
             beat: 0,
         };
         tokio::select! {
@@ -185,6 +186,8 @@ struct Coordinator {
     tasks: JoinSet<Ended>,
     /// Tells whether this is the process that runs the schedules.
     runs_schedules: watch::Sender<bool>,
+    /// Keys of entries that another version has written.
+    unreadable: BTreeSet<String>,
     beat: u64,
 }
 
@@ -292,6 +295,13 @@ impl Coordinator {
             Change::MemberGone(instance) => {
                 self.members.remove(&instance);
                 true
+            }
+            // Whoever wrote it renews it each second: it is told once. A lease that is there cannot be taken.
+            Change::Unreadable { key, error } => {
+                if self.unreadable.insert(key.clone()) {
+                    tracing::error!(key, error, "entry of the owners' bucket left as it is");
+                }
+                false
             }
             Change::UpToDate => false,
         }

@@ -3,14 +3,15 @@
 //! A lease is an entry that its owner renews; whoever sees it unchanged for long enough takes it
 //! over. No clock is compared with another: each observer measures on its own.
 
-use afu9_schemas::{InstanceId, Partition, codec};
+use afu9_schemas::codec::{self, DecodeError};
+use afu9_schemas::{InstanceId, Partition};
 use async_nats::jetstream::kv;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::{Swap, swap};
 use crate::connection::Broker;
-use crate::error::RequestError;
+use crate::error::{RequestError, chain};
 use crate::topology::{MEMBER_MARKER, OWNERS};
 
 /// A partition's lease, as it is stored.
@@ -49,6 +50,13 @@ pub enum Change {
     Member(Member),
     /// A member has gone.
     MemberGone(InstanceId),
+    /// An entry that this version cannot read. It stays as it is.
+    Unreadable {
+        /// The key of the entry.
+        key: String,
+        /// Why.
+        error: String,
+    },
     /// Everything that was there has been told; what comes now is new.
     UpToDate,
 }
@@ -194,19 +202,24 @@ impl LeaseWatch {
     }
 }
 
+/// `None` for a key that is none of ours.
 fn change(entry: &kv::Entry) -> Option<Change> {
+    let unreadable = |error: DecodeError| Change::Unreadable {
+        key: entry.key.clone(),
+        error: chain(&error),
+    };
     if let Some(number) = entry.key.strip_prefix("partition.") {
         let partition = Partition::new(number.parse().ok()?);
-        let lease = codec::decode(&entry.value).ok()?;
-        return Some(Change::Lease {
+        let lease = codec::decode(&entry.value).map(|lease| Change::Lease {
             partition,
             lease,
             revision: entry.revision,
         });
+        return Some(lease.unwrap_or_else(unreadable));
     }
     let instance = entry.key.strip_prefix("member.")?.parse().ok()?;
-    match entry.operation {
-        kv::Operation::Put => codec::decode(&entry.value).ok().map(Change::Member),
-        kv::Operation::Delete | kv::Operation::Purge => Some(Change::MemberGone(instance)),
-    }
+    Some(match entry.operation {
+        kv::Operation::Put => codec::decode(&entry.value).map_or_else(unreadable, Change::Member),
+        kv::Operation::Delete | kv::Operation::Purge => Change::MemberGone(instance),
+    })
 }

@@ -2,7 +2,7 @@
 
 use afu9_broker::Broker;
 use afu9_broker::kv::{Change, Lease, LeaseWatch, Member, Swap};
-use afu9_schemas::{InstanceId, Partition};
+use afu9_schemas::{InstanceId, Partition, codec};
 use anyhow::Result;
 
 use crate::world::{World, within};
@@ -153,6 +153,51 @@ async fn members_that_are_gone_do_not_hide_what_is_there() -> Result<()> {
         })
         .collect();
     assert_eq!(leases, [A, B]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_version_wrote_is_told_and_not_taken() -> Result<()> {
+    let world = World::start().await?;
+    let broker = world.broker().await?;
+    let store = broker.leases().await?;
+    let them = InstanceId::new();
+    let member = Member {
+        instance: them,
+        beat: 1,
+    };
+    let newer = |mut bytes: Vec<u8>| {
+        bytes[0] = codec::WIRE_VERSION + 1;
+        bytes
+    };
+    let bucket = world
+        .jetstream()
+        .await?
+        .get_key_value("AFU9_OWNERS")
+        .await?;
+    let keys = [format!("partition.{A}"), format!("member.{them}")];
+    let lease_of_theirs = newer(codec::encode(&lease(them, 1))?.to_vec());
+    bucket.put(&keys[0], lease_of_theirs.clone().into()).await?;
+    bucket
+        .put(&keys[1], newer(codec::encode(&member)?.to_vec()).into())
+        .await?;
+    let told = state(&broker).await?;
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (change, expected) in told.iter().zip(&keys) {
+        let Change::Unreadable { key, error } = change else {
+            panic!("{change:?}");
+        };
+        assert_eq!(key, expected);
+        assert!(error.contains("wire version 3"), "{error}");
+    }
+    assert_eq!(
+        store.put(A, &lease(InstanceId::new(), 1), 0).await?,
+        Swap::Lost
+    );
+    assert_eq!(
+        bucket.get(&keys[0]).await?.as_deref(),
+        Some(&lease_of_theirs[..])
+    );
     Ok(())
 }
 

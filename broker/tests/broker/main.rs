@@ -11,6 +11,7 @@ mod dead_letters;
 mod definitions;
 mod durable;
 mod facts;
+mod golden;
 mod headroom;
 mod history;
 mod inbox;

@@ -1,6 +1,8 @@
 //! `afu9 doctor`: checks the configuration and everything it points to, changes nothing, and says
 //! what to do about what it finds.
 
+mod durability;
+
 use std::process::ExitCode;
 
 use afu9_broker::Broker;
@@ -56,6 +58,7 @@ pub(crate) async fn run(
             checks.push(check("configuration", Verdict::Ok, "valid"));
             checks.extend(secrets(&settings));
             checks.extend(nats(&settings).await);
+            checks.extend(durability::run(&settings).await);
             checks.push(database(&settings).await);
             checks.extend(github(&settings).await);
             checks.push(api(&settings).await);

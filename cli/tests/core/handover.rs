@@ -56,7 +56,7 @@ impl Leases {
             Change::MemberGone(instance) => {
                 self.members.remove(&instance);
             }
-            Change::UpToDate => {}
+            Change::Unreadable { .. } | Change::UpToDate => {}
         }
         Ok(None)
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use afu9_servers::fixture::nats_process;
 use afu9_servers::{RunDirectory, free_port, target_dir};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -169,6 +170,46 @@ async fn doctor_says_that_nats_is_away_and_which_setting_says_where() -> Result<
     let text = afu9(&environment, &["doctor"]).await?;
     assert_eq!(text.code, Some(1), "{text:?}");
     assert!(text.stdout.contains("AFU9_NATS__URL"), "{text:?}");
+    Ok(())
+}
+
+/// The three set-ups: as NATS comes, for mode `durable`, and with an interval that lacks its quotes.
+#[tokio::test]
+async fn doctor_tells_whether_the_server_syncs_as_configured() -> Result<()> {
+    let cases = [
+        ("", [("fast", "ok"), ("durable", "error")]),
+        ("always", [("fast", "warning"), ("durable", "ok")]),
+        ("2m", [("fast", "error"), ("durable", "error")]),
+    ];
+    for (interval, modes) in cases {
+        let port = free_port()?;
+        let store = RunDirectory::temporary(&target_dir().join("afu9/e2e-files"), "store")?;
+        let sync = match interval {
+            "" => String::new(),
+            // It stands for the one that the server would have had.
+            interval => format!(
+                "jetstream {{ store_dir: {:?}, sync_interval: {interval} }}\n",
+                store.path()
+            ),
+        };
+        let nats = nats_process(&format!("http: \"127.0.0.1:{port}\"\n{sync}"))?;
+        for (mode, expected) in modes {
+            let environment = [
+                ("AFU9_NATS__URL".to_owned(), nats.url.clone()),
+                ("AFU9_NATS__DURABILITY".to_owned(), mode.to_owned()),
+                (
+                    "AFU9_NATS__MONITOR_URLS".to_owned(),
+                    format!("http://127.0.0.1:{port}/"),
+                ),
+            ];
+            let ended = afu9(&environment, &["--output", "json", "doctor"]).await?;
+            let answer = ended.json()?;
+            let checks = answer["checks"].as_array().context("checks")?;
+            let found = checks.iter().find(|check| check["name"] == "durability");
+            let found = found.context("durability")?;
+            assert_eq!(found["status"], expected, "{interval}, {mode}: {found}");
+        }
+    }
     Ok(())
 }
 

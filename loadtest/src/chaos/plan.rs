@@ -96,12 +96,13 @@ pub(super) struct Plan {
     pub(super) weather: Vec<Planned<Weather>>,
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     Fault::Kill(RoleKind::Orchestrator),
     Fault::Freeze(RoleKind::Orchestrator),
     Fault::Kill(RoleKind::GithubWorker),
     Fault::Freeze(RoleKind::GithubWorker),
     Fault::Kill(RoleKind::TestWorker),
+    Fault::Freeze(RoleKind::TestWorker),
     Fault::Kill(RoleKind::Projector),
     Fault::Freeze(RoleKind::Projector),
     Fault::Kill(RoleKind::Gateway),
