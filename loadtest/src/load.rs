@@ -69,6 +69,8 @@ pub enum Shape {
         count: usize,
         /// This many of them at a time.
         parallel: usize,
+        /// How long each takes, in milliseconds; 0: no time at all.
+        ms: u64,
     },
     /// A sleep of thirty days: it counts as soon as it is accepted, and stays.
     Sleeping,

@@ -38,6 +38,10 @@ const HOLD: Duration = Duration::from_millis(100);
 /// When more than this is held back, all of it goes.
 const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
 
+/// When this many events of an execution are held back, they go: whoever reads them is not to have a tenth of
+/// a second's worth of a long list at once, with what somebody waits for behind it.
+const MAX_HELD_EVENTS: usize = 256;
+
 /// With this much that the server has not taken, a partition decides nothing new: history is full, or
 /// the server away.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -184,6 +188,9 @@ impl Records {
             Held { since: now, events }
         });
         held.events.push(event);
+        if held.events.len() >= MAX_HELD_EVENTS {
+            self.tell(execution);
+        }
     }
 
     /// Holds nothing of `execution` back any more.
@@ -326,6 +333,7 @@ fn can_wait(kind: &HistoryKind) -> bool {
         HistoryKind::ExecutionStarted(_) | HistoryKind::StepEnded(_) => true,
         HistoryKind::ExecutionEnded(_)
         | HistoryKind::StatusChanged(_)
+        | HistoryKind::StepProgressed(_)
         | HistoryKind::Controlled(_)
         | HistoryKind::DefinitionApplied(_) => false,
     }
@@ -342,6 +350,7 @@ fn weight(event: &HistoryEvent) -> usize {
         HistoryKind::ExecutionEnded(ended) => value(&ended.output),
         HistoryKind::DefinitionApplied(record) => json_size(&record.definition),
         HistoryKind::StatusChanged(_) => 0,
+        HistoryKind::StepProgressed(progressed) => progressed.progress.len(),
         HistoryKind::Controlled(record) => match &record.control.action {
             ControlAction::Signal { payload, .. } => json_size(payload),
             ControlAction::Retry { params, .. } => value(params),

@@ -158,12 +158,17 @@ impl LogWriter {
     }
 
     /// An id for a new execution that may be in any partition: one after another gets them all for a while.
-    /// One that has no room is passed over.
+    /// One that has no room is passed over. Those that somebody waits for go where the bulk goes only after
+    /// half of the others: an owner decides on one message after another.
     pub fn new_execution(&self, lane: Lane) -> ExecutionId {
         let partitions = self.broker.partitions();
-        let turns = self.since.elapsed().as_secs() / STAY.as_secs()
-            + self.begun.fetch_add(1, Ordering::Relaxed) / STAY_FOR;
-        let first = (self.first.wrapping_add(turns) % u64::from(partitions.get())) as usize;
+        let count = u64::from(partitions.get());
+        let (begun, ahead) = match lane {
+            Lane::Bulk => (self.begun.fetch_add(1, Ordering::Relaxed), 0),
+            Lane::Interactive => (self.begun.load(Ordering::Relaxed), count / 2),
+        };
+        let turns = self.since.elapsed().as_secs() / STAY.as_secs() + begun / STAY_FOR + ahead;
+        let first = (self.first.wrapping_add(turns) % count) as usize;
         let room = self.room.as_ref();
         let has_room = |partition: &Partition| !room.is_some_and(|r| r.is_full(*partition, lane));
         let in_turn = || {
@@ -298,6 +303,9 @@ pub fn input_bytes(input: &Input) -> usize {
             Outcome::Done(output) => json_size(output),
             Outcome::Failed { error, .. } => {
                 error.message.len() + error.chain.iter().map(String::len).sum::<usize>()
+            }
+            Outcome::Deferred(deferral) => {
+                json_size(&deferral.state) + deferral.progress.as_ref().map_or(0, String::len)
             }
         },
         InputKind::Cancel(cancel) => cancel.reason.as_ref().map_or(0, String::len),

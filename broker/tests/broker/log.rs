@@ -168,17 +168,25 @@ async fn new_executions_share_a_partition_for_a_while() -> Result<()> {
     let (writer, task) = LogWriter::start_outside(broker, Outside::Gateway);
     let mut seen = BTreeSet::new();
     let mut last = None;
-    let mut changes = 0;
+    let (mut changes, mut begun, mut besides) = (0, 0, 0);
     until("every partition", || {
         let partition = partitions.of(writer.new_execution(Lane::Bulk));
         let before = last.replace(partition);
         changes += usize::from(before.is_some_and(|before| before != partition));
         seen.insert(partition);
+        let urgent = partitions.of(writer.new_execution(Lane::Interactive));
+        besides += usize::from(urgent != partition);
+        begun += 1;
         let all = seen.len() == usize::from(partitions.get());
         async move { Ok(all.then_some(())) }
     })
     .await?;
     assert_eq!(changes + 1, seen.len(), "one after another");
+    // Two seconds may have passed between the two.
+    assert!(
+        begun - besides <= changes,
+        "what somebody waits for is elsewhere"
+    );
     drop(writer);
     task.finished().await;
     Ok(())

@@ -140,9 +140,12 @@ steps:
     let id = rig.start("lend", json!({}));
     let numbers: Vec<u32> = (0..400_000).collect();
     rig.done(json!(numbers));
-    let jobs = rig.jobs();
-    assert_eq!(jobs.len(), 2000, "in one fold: what is lent costs nothing");
-    assert_eq!(jobs[7].params, json!({ "value": 400_007 }));
+    let items = rig.view(id).steps[1].items.expect("a list");
+    assert_eq!(
+        items.in_progress, 2000,
+        "in one fold: what is lent costs nothing"
+    );
+    assert_eq!(rig.jobs()[7].params, json!({ "value": 400_007 }));
     let causes = rig.state.explain(id).expect("live").causes;
     assert!(matches!(causes[0].cause, Cause::Worker { .. }));
 }

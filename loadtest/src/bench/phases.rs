@@ -151,6 +151,7 @@ impl<'a> Bench<'a> {
         let shape = Shape::Items {
             count: scale.items,
             parallel: scale.parallel,
+            ms: 0,
         };
         let run = self.full("items", shape, scale.lists).await?;
         self.out.set("foreach_items_per_s", run.jobs_per_s());

@@ -59,6 +59,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(count) => Shape::Items {
             count,
             parallel: arguments.parallel,
+            ms: 0,
         },
         None => Shape::Steps(arguments.steps),
     };

@@ -74,15 +74,26 @@ impl Api {
                     .map(|step| json!({ "name": format!("step_{step}"), "tool": "test.noop" }))
                     .collect(),
             ),
-            Shape::Items { count, parallel } => (
-                format!("load_items_{count}_{parallel}"),
-                vec![json!({
-                    "name": "each",
-                    "forEach": format!("${{range({count})}}"),
-                    "maxParallel": parallel,
-                    "tool": "test.noop",
-                })],
-            ),
+            Shape::Items {
+                count,
+                parallel,
+                ms,
+            } => {
+                let (tool, params) = match ms {
+                    0 => ("test.noop", json!({})),
+                    ms => ("test.sleep", json!({ "ms": ms })),
+                };
+                (
+                    format!("load_items_{count}_{parallel}_{ms}"),
+                    vec![json!({
+                        "name": "each",
+                        "forEach": format!("${{range({count})}}"),
+                        "maxParallel": parallel,
+                        "tool": tool,
+                        "params": params,
+                    })],
+                )
+            }
             Shape::Sleeping => (
                 "load_sleeping".to_owned(),
                 vec![json!({ "name": "nap", "sleep": "30d" })],

@@ -133,7 +133,9 @@ impl fmt::Display for Report {
         };
         let each = match self.shape {
             Shape::Steps(steps) => format!("of {steps} steps"),
-            Shape::Items { count, parallel } => format!("of {count} items, {parallel} in parallel"),
+            Shape::Items {
+                count, parallel, ..
+            } => format!("of {count} items, {parallel} in parallel"),
             Shape::Sleeping => "that sleep".to_owned(),
         };
         writeln!(f, "{} workflows {each}, {pace}", self.workflows)?;
