@@ -52,6 +52,7 @@ fn jobs(count: usize) -> JobEnvelope {
         workflow: "issue_to_pr".to_owned(),
         traceparent: Some(TRACE.to_owned()),
         alone: false,
+        state: None,
     };
     JobEnvelope {
         jobs: (0..count).map(job).collect(),
@@ -102,6 +103,7 @@ fn history(count: usize) -> HistoryBatch {
         error: None,
         started_at: at(1),
         attempts: vec![AttemptRecord {
+            deferrals: 0,
             attempt: 1,
             dispatched_at: at(1),
             worker: Some(worker()),

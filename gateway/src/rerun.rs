@@ -176,6 +176,7 @@ mod tests {
             completed_at: None,
             attempts: Vec::new(),
             waiting_until: None,
+            progress: None,
             item: None,
             role: StepRole::Main,
             action: StepAction::Tool,

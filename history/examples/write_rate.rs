@@ -189,6 +189,7 @@ fn items() -> Vec<HistoryEvent> {
 
 fn step(index: u32, item: Option<u32>, at: Timestamp) -> HistoryKind {
     let attempt = AttemptRecord {
+        deferrals: 0,
         attempt: 1,
         dispatched_at: at,
         worker: WorkerId::new("worker-1").ok(),

@@ -94,6 +94,8 @@ impl Rows {
                 }
                 self.add_step(StepRow::new(execution, event, step));
             }
+            // What is passed is told in the event stream alone.
+            (Some(_), HistoryKind::StepProgressed(_)) => {}
             // Only a bug of ours can publish one; it belongs nowhere, and its neighbours do.
             (None, _) => self.malformed += 1,
         }

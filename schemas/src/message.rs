@@ -23,12 +23,12 @@ pub use definition::{DefinitionRecord, WorkflowRef};
 pub use heartbeat::{DependencyCheck, DependencyStatus, Heartbeat};
 pub use history::{
     AttemptRecord, ExecutionEnded, ExecutionStarted, HistoryBatch, HistoryEvent, HistoryKind,
-    StatusChanged, StepEnded,
+    StatusChanged, StepEnded, StepProgressed,
 };
 pub use inbox::{InboxBody, InboxDelivery};
 pub use input::{
-    Cancel, ChildEnded, ChildResolved, ChildStart, Input, InputEnvelope, InputKind, JobResult,
-    KeptStep, Outcome, Parent, Repository, Rerun, Start, Trigger, TriggerKind,
+    Cancel, ChildEnded, ChildResolved, ChildStart, Deferral, Input, InputEnvelope, InputKind,
+    JobResult, KeptStep, Outcome, Parent, Repository, Rerun, Start, Trigger, TriggerKind,
 };
 pub use job::{CancelNotice, Job, JobEnvelope};
 pub use query::{

@@ -201,6 +201,9 @@ pub struct StepView {
     /// When its next attempt is due, or its wait ends.
     #[serde(default)]
     pub waiting_until: Option<Timestamp>,
+    /// How far it has come, where its tool says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
     /// Position of the item; none for the step as a whole.
     #[serde(default)]
     pub item: Option<u32>,
@@ -411,6 +414,13 @@ pub enum Cause {
     Timer {
         /// Which.
         until: Timestamp,
+    },
+    /// Something outside, at which its tool looks again at an instant.
+    Deferred {
+        /// That instant.
+        at: Timestamp,
+        /// How far it has come.
+        progress: Option<String>,
     },
     /// A signal.
     Signal {

@@ -12,4 +12,4 @@ pub mod test;
 pub mod tool;
 
 pub use runtime::{Config, Worker};
-pub use tool::{Call, ToolError, Toolbox};
+pub use tool::{Call, Reply, ToolError, Toolbox};

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use afu9_schemas::tool::test::{
     BytesOutput, BytesParams, CrashOutput, CrashParams, EchoOutput, EchoParams, FailClass,
-    FailOutput, FailParams, NoopOutput, NoopParams, SleepOutput, SleepParams,
+    FailOutput, FailParams, NoopOutput, NoopParams, SleepOutput, SleepParams, WaitOutput,
+    WaitParams,
 };
 use afu9_schemas::{ErrorClass, StepError, Timestamp, WorkerKind};
 
 use crate::runtime::now;
-use crate::tool::{Call, ToolError, Toolbox};
+use crate::tool::{Call, Reply, ToolError, Toolbox};
 
 /// The tools of the test kind.
 pub fn toolbox() -> Toolbox {
@@ -36,6 +37,7 @@ pub fn toolbox() -> Toolbox {
                 attempt: call.job.attempt,
             })
         })
+        .with_deferring("wait", wait)
         .with("bytes", |_call, params: BytesParams| async move {
             Ok(BytesOutput {
                 text: "x".repeat(params.bytes),
@@ -48,6 +50,20 @@ async fn sleep(call: Call, params: SleepParams) -> Result<SleepOutput, ToolError
         () = tokio::time::sleep(Duration::from_millis(params.ms)) => Ok(SleepOutput { ms: params.ms }),
         () = call.cancelled.cancelled() => Err(ToolError::cancelled()),
     }
+}
+
+/// The state is how often it was deferred.
+async fn wait(call: Call, params: WaitParams) -> Result<Reply<WaitOutput>, ToolError> {
+    let times = call.state.as_ref().and_then(serde_json::Value::as_u64);
+    let times = times.unwrap_or(0);
+    if times >= u64::from(params.times) {
+        return Ok(Reply::Done(WaitOutput {
+            times: params.times,
+        }));
+    }
+    let after = Duration::from_millis(params.after_ms);
+    let progress = format!("deferred {} of {} times", times + 1, params.times);
+    Reply::later(after, &(times + 1), progress)
 }
 
 fn fail(call: &Call, params: FailParams) -> Result<FailOutput, ToolError> {
@@ -101,6 +117,7 @@ mod tests {
             idempotency_key: job.idempotency_key(),
             workflow: "w".to_owned(),
             dispatched_at: Timestamp::from_micros(1_764_000_000_000_000),
+            state: None,
             cancelled: CancellationToken::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afu9_schemas::message::Deferral;
 use afu9_schemas::{ErrorClass, JobId, StepError, Timestamp, ToolName, WorkerKind, tool};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,9 +25,42 @@ pub struct Call {
     pub workflow: String,
     /// When the job was dispatched. The same at every delivery of the same attempt.
     pub dispatched_at: Timestamp,
+    /// What the tool gave when it was deferred within this attempt; none the first time.
+    pub state: Option<Value>,
     /// Becomes cancelled when the execution is, or when the worker has to end: a tool that waits
     /// should stop waiting.
     pub cancelled: CancellationToken,
+}
+
+/// What a tool gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply<O> {
+    /// Its output.
+    Done(O),
+    /// It waits for something outside, and is to be run again later within the same attempt: no slot is
+    /// taken meanwhile, and workers and orchestrators may come and go.
+    Deferred(Deferral),
+}
+
+impl<O> Reply<O> {
+    /// To be run again `after` a while, with `state` in [`Call::state`]. `progress` is told to people.
+    ///
+    /// # Errors
+    /// When the state cannot be written as JSON.
+    pub fn later(
+        after: Duration,
+        state: &impl Serialize,
+        progress: impl Into<String>,
+    ) -> Result<Self, ToolError> {
+        let state = serde_json::to_value(state).map_err(|error| {
+            ToolError::permanent("state.invalid", format!("the state is not JSON: {error}"))
+        })?;
+        Ok(Self::Deferred(Deferral {
+            after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            state,
+            progress: Some(progress.into()),
+        }))
+    }
 }
 
 /// How a tool failed.
@@ -76,7 +110,7 @@ impl ToolError {
     }
 }
 
-type Run = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Send>>;
+type Run = Pin<Box<dyn Future<Output = Result<Reply<Value>, ToolError>> + Send>>;
 type Handler = Arc<dyn Fn(Call, Value) -> Run + Send + Sync>;
 
 /// The tools of one worker kind.
@@ -109,12 +143,30 @@ impl Toolbox {
     /// # Panics
     /// When there is no contract of that name: a mistake of ours that the first test shows.
     #[must_use]
-    pub fn with<P, O, F, R>(mut self, name: &str, run: F) -> Self
+    pub fn with<P, O, F, R>(self, name: &str, run: F) -> Self
     where
         P: DeserializeOwned + Send + 'static,
         O: Serialize + 'static,
         F: Fn(Call, P) -> R + Send + Sync + 'static,
         R: Future<Output = Result<O, ToolError>> + Send + 'static,
+    {
+        self.with_deferring(name, move |call, params| {
+            let running = run(call, params);
+            async move { running.await.map(Reply::Done) }
+        })
+    }
+
+    /// Adds a tool that may wait for something outside; see [`Reply::Deferred`].
+    ///
+    /// # Panics
+    /// Like [`Self::with`].
+    #[must_use]
+    pub fn with_deferring<P, O, F, R>(mut self, name: &str, run: F) -> Self
+    where
+        P: DeserializeOwned + Send + 'static,
+        O: Serialize + 'static,
+        F: Fn(Call, P) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Reply<O>, ToolError>> + Send + 'static,
     {
         let tool = ToolName::new(self.kind.clone(), name).expect("names of tools are valid");
         let contract = tool::contract(&tool).expect("every tool has a contract");
@@ -128,10 +180,14 @@ impl Toolbox {
                         format!("parameters do not fit: {error}"),
                     )
                 })?;
-                let output = run(call, params).await?;
-                serde_json::to_value(output).map_err(|error| {
+                let output = match run(call, params).await? {
+                    Reply::Done(output) => output,
+                    Reply::Deferred(deferral) => return Ok(Reply::Deferred(deferral)),
+                };
+                let output = serde_json::to_value(output).map_err(|error| {
                     ToolError::permanent("output.invalid", format!("output is not JSON: {error}"))
-                })
+                })?;
+                Ok(Reply::Done(output))
             })
         });
         for alias in contract.aliases {
@@ -159,13 +215,32 @@ impl Toolbox {
     /// # Errors
     /// What the tool says, or a permanent error when there is no such tool or the parameters do not
     /// fit it. Dropping the future abandons the tool at its next await.
-    pub async fn run(&self, name: &str, call: Call, params: Value) -> Result<Value, ToolError> {
+    pub async fn call(
+        &self,
+        name: &str,
+        call: Call,
+        params: Value,
+    ) -> Result<Reply<Value>, ToolError> {
         match self.handlers.get(name) {
             Some(handler) => handler(call, params).await,
             None => Err(ToolError::permanent(
                 "tool.unknown",
                 format!("workers of kind `{}` have no tool `{name}`", self.kind),
             )),
+        }
+    }
+
+    /// Runs the tool `name`, which is not to be deferred, for a test.
+    #[cfg(test)]
+    pub(crate) async fn run(
+        &self,
+        name: &str,
+        call: Call,
+        params: Value,
+    ) -> Result<Value, ToolError> {
+        match self.call(name, call, params).await? {
+            Reply::Done(output) => Ok(output),
+            Reply::Deferred(deferral) => panic!("{name} was deferred: {deferral:?}"),
         }
     }
 }

@@ -277,6 +277,7 @@ pub(crate) fn job(execution: &str, lane: Lane) -> Job {
         workflow: "test".to_owned(),
         traceparent: None,
         alone: false,
+        state: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod children;
 #[path = "../e2e/harness/command.rs"]
 mod command;
 mod commands;
+mod deferred;
 mod desk;
 mod docs;
 mod facts;

@@ -52,7 +52,7 @@ fn fault(input: &Input) {
         InputKind::Start(start) => start.input.get("start"),
         InputKind::JobResult(result) => match &result.outcome {
             Outcome::Done(output) => output.get("value"),
-            Outcome::Failed { .. } => None,
+            Outcome::Failed { .. } | Outcome::Deferred(_) => None,
         },
         _ => None,
     };

@@ -87,6 +87,10 @@ impl Execution {
                 at: *at,
                 error: self.error_of(step, item)?,
             },
+            Wait::Deferred { at } => Cause::Deferred {
+                at: *at,
+                progress: unit.deferred.as_ref()?.progress.clone(),
+            },
             Wait::Timer { until } => Cause::Timer { until: *until },
             Wait::Signal { until } => Cause::Signal {
                 name: match &node.action {

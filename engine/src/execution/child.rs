@@ -45,12 +45,10 @@ impl Execution {
                 return;
             }
         }
-        let until = cx.workflow.nodes[step as usize]
-            .timeout
-            .map(|timeout| cx.now.plus(timeout));
-        if let Some(unit) = self.unit_mut(step, item) {
-            unit.begin_attempt(cx.now);
-        }
+        let timeout = cx.workflow.nodes[step as usize].timeout;
+        let until = self
+            .unit_mut(step, item)
+            .and_then(|unit| unit.begin_attempt(cx.now, timeout));
         let wait = Wait::Child {
             execution: None,
             until,

@@ -99,12 +99,28 @@ pub struct Unit {
     /// workers were lost with.
     #[serde(default)]
     pub spent: u32,
+    /// Its attempt in progress was deferred.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Box<Deferred>>,
     /// Its last attempt was set aside as a dead letter.
     #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_dead_letter: bool,
     /// Who decided what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<DecisionView>,
+}
+
+/// An attempt whose tool waits for something outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deferred {
+    /// What the tool wants to know next time.
+    pub state: Value,
+    /// How far it has come.
+    pub progress: Option<String>,
+    /// When its last job was dispatched.
+    pub dispatched_at: Timestamp,
+    /// When the attempt ends at the latest, however often it is deferred.
+    pub deadline: Option<Timestamp>,
 }
 
 /// What a unit in progress waits for.
@@ -120,6 +136,11 @@ pub enum Wait {
     },
     /// The instant of its next attempt.
     Retry {
+        /// That instant.
+        at: Timestamp,
+    },
+    /// The instant at which its tool, which was deferred, is run again.
+    Deferred {
         /// That instant.
         at: Timestamp,
     },
@@ -166,7 +187,7 @@ impl Wait {
         match self {
             Self::Turn(_) => None,
             Self::Job { deadline } => *deadline,
-            Self::Retry { at } => Some(*at),
+            Self::Retry { at } | Self::Deferred { at } => Some(*at),
             Self::Timer { until } => Some(*until),
             Self::Signal { until } | Self::Approval { until, .. } | Self::Child { until, .. } => {
                 *until
@@ -211,7 +232,20 @@ impl Unit {
         matches!(self.wait, Some(Wait::Job { .. })) && self.attempt() == attempt
     }
 
-    pub(super) fn begin_attempt(&mut self, now: Timestamp) {
+    /// Begins the next attempt, or goes on with one that was deferred. Returns its deadline.
+    pub(super) fn begin_attempt(
+        &mut self,
+        now: Timestamp,
+        timeout: Option<Duration>,
+    ) -> Option<Timestamp> {
+        if let (Some(deferred), Some(attempt)) = (&mut self.deferred, self.attempts.last_mut()) {
+            // Its jobs have ids of their own: late answers to one are none to the next.
+            attempt.attempt += 1;
+            attempt.deferrals += 1;
+            self.spent += 1;
+            deferred.dispatched_at = now;
+            return deferred.deadline;
+        }
         self.attempts.push(AttemptRecord {
             attempt: self.attempt() + 1,
             dispatched_at: now,
@@ -219,24 +253,34 @@ impl Unit {
             started_at: None,
             ended_at: None,
             error: None,
+            deferrals: 0,
         });
+        timeout.map(|timeout| now.plus(timeout))
     }
 
     /// Notes who answered for the attempt in progress, and when.
     pub(super) fn answered(&mut self, result: &JobResult) {
-        if let Some(attempt) = self.attempts.last_mut() {
-            attempt.worker = Some(result.worker.clone());
-            attempt.started_at = Some(result.started_at);
-            attempt.ended_at = Some(result.ended_at);
-            if let Outcome::Failed { error, .. } = &result.outcome {
+        let Some(attempt) = self.attempts.last_mut() else {
+            return;
+        };
+        attempt.worker = Some(result.worker.clone());
+        attempt.started_at.get_or_insert(result.started_at);
+        match &result.outcome {
+            Outcome::Done(_) => attempt.ended_at = Some(result.ended_at),
+            Outcome::Failed { error, .. } => {
+                attempt.ended_at = Some(result.ended_at);
                 attempt.error = Some(error.clone());
             }
+            Outcome::Deferred(_) => {}
         }
     }
 
     /// Notes that the attempt in progress ended without an answer.
     pub(super) fn attempt_ended(&mut self, error: Option<&StepError>, now: Timestamp) {
-        if !matches!(self.wait, Some(Wait::Job { .. } | Wait::Child { .. })) {
+        if !matches!(
+            self.wait,
+            Some(Wait::Job { .. } | Wait::Child { .. } | Wait::Deferred { .. })
+        ) {
             return;
         }
         if let Some(attempt) = self.attempts.last_mut() {
@@ -334,6 +378,12 @@ impl Run {
         let postpone = |unit: &mut Unit| {
             if let Some(wait) = &mut unit.wait {
                 wait.postpone(by);
+            }
+            if let Some(deferred) = &mut unit.deferred
+                && let (Some(Wait::Deferred { .. }), Some(deadline)) =
+                    (&unit.wait, &mut deferred.deadline)
+            {
+                *deadline = deadline.plus(by);
             }
         };
         match &mut self.body {

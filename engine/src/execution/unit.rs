@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use afu9_schemas::artifact::json_size;
 use afu9_schemas::error::{ErrorClass, StepError};
-use afu9_schemas::message::{DeadLetter, DeadLetterReason, Job, JobResult, Outcome};
+use afu9_schemas::message::{
+    DeadLetter, DeadLetterReason, Deferral, HistoryKind, Job, JobResult, Outcome, StepProgressed,
+};
 use afu9_schemas::view::StepStatus;
 use afu9_schemas::{JobId, Partition};
 
 use super::advance::expression_error;
-use super::step::{Turn, Wait};
+use super::step::{Deferred, Turn, Wait};
 use super::{Cx, Effect, Execution, MAX_PARAMS_BYTES, Queue, Ready};
 use crate::expression::Template;
 use crate::retry;
@@ -118,9 +120,8 @@ impl Execution {
         if !matches!(unit.wait, Some(Wait::Turn(_))) {
             return false;
         }
-        unit.begin_attempt(cx.now);
+        let deadline = unit.begin_attempt(cx.now, timeout);
         unit.is_dead_letter = false;
-        let deadline = timeout.map(|timeout| cx.now.plus(timeout));
         self.set_wait(step, item, Wait::Job { deadline });
         self.set_status(step, StepStatus::Running);
         if let Some(job) = self.job(step, item, cx.workflow, cx.partition) {
@@ -136,8 +137,8 @@ impl Execution {
         }
     }
 
-    /// The job of the attempt in progress, as it was dispatched; `None` if the unit waits for
-    /// something else. Used again when a dispatched job may have been lost.
+    /// The job of the attempt in progress, as it was dispatched, also if it was deferred since; `None` if the
+    /// unit waits for something else. Used again when a dispatched job may have been lost.
     pub fn job(
         &self,
         step: u32,
@@ -150,6 +151,7 @@ impl Execution {
         let attempt = unit.attempts.last()?;
         let deadline = match unit.wait {
             Some(Wait::Job { deadline }) => deadline,
+            Some(Wait::Deferred { .. }) => unit.deferred.as_ref()?.deadline,
             _ => return None,
         };
         Some(Job {
@@ -164,11 +166,18 @@ impl Execution {
             tool: node.tool()?.clone(),
             params: unit.params.clone().unwrap_or_default(),
             lane: self.lane,
-            dispatched_at: attempt.dispatched_at,
+            dispatched_at: unit
+                .deferred
+                .as_ref()
+                .map_or(attempt.dispatched_at, |deferred| deferred.dispatched_at),
             deadline,
             workflow: self.workflow.name.clone(),
             traceparent: self.traceparent.clone(),
             alone: unit.lost() > 0,
+            state: unit
+                .deferred
+                .as_ref()
+                .map(|deferred| deferred.state.clone()),
         })
     }
 
@@ -215,7 +224,12 @@ impl Execution {
             unit.answered(result);
         }
         match &result.outcome {
-            Outcome::Done(output) => self.complete_unit(step, item, output.clone(), cx),
+            Outcome::Done(output) => {
+                if let Some(unit) = self.unit_mut(step, item) {
+                    unit.deferred = None;
+                }
+                self.complete_unit(step, item, output.clone(), cx);
+            }
             Outcome::Failed {
                 error,
                 retry_after_ms,
@@ -223,8 +237,74 @@ impl Execution {
                 let retry_after = retry_after_ms.map(Duration::from_millis);
                 self.attempt_failed(step, item, error.clone(), retry_after, cx);
             }
+            Outcome::Deferred(deferral) => self.defer(step, item, deferral, cx),
         }
         self.after(step, cx);
+    }
+
+    /// The tool waits for something outside, and is run again later; until then nobody waits with it.
+    fn defer(&mut self, step: u32, item: Option<u32>, deferral: &Deferral, cx: &mut Cx<'_>) {
+        let bytes = json_size(&deferral.state);
+        if bytes > Deferral::MAX_STATE_BYTES {
+            let error = StepError::new(
+                ErrorClass::Permanent,
+                "tool.state_too_large",
+                format!(
+                    "the tool was deferred with a state of {bytes} bytes, at most {} are allowed",
+                    Deferral::MAX_STATE_BYTES
+                ),
+            );
+            self.attempt_failed(step, item, error, None, cx);
+            return;
+        }
+        let Some(unit) = self.unit_mut(step, item) else {
+            return;
+        };
+        let deadline = match unit.wait {
+            Some(Wait::Job { deadline }) => deadline,
+            _ => None,
+        };
+        let progress = deferral.progress.as_deref().map(|text| {
+            let end = text.floor_char_boundary(Deferral::MAX_PROGRESS_BYTES);
+            text[..end].to_owned()
+        });
+        let told = unit.deferred.as_ref().and_then(|d| d.progress.as_ref());
+        let news = progress.clone().filter(|text| Some(text) != told);
+        let after_ms = deferral
+            .after_ms
+            .clamp(*Deferral::AFTER_MS.start(), *Deferral::AFTER_MS.end());
+        let next = cx.now.plus(Duration::from_millis(after_ms));
+        let at = deadline.map_or(next, |deadline| deadline.min(next));
+        unit.deferred = Some(Box::new(Deferred {
+            state: deferral.state.clone(),
+            progress,
+            dispatched_at: cx.now,
+            deadline,
+        }));
+        self.set_wait(step, item, Wait::Deferred { at });
+        self.set_status(step, StepStatus::Waiting);
+        if let Some(progress) = news {
+            let progressed = StepProgressed {
+                index: step,
+                name: cx.workflow.nodes[step as usize].name.clone(),
+                item,
+                progress,
+                next: at,
+            };
+            self.record(HistoryKind::StepProgressed(Box::new(progressed)), cx);
+        }
+    }
+
+    /// It is time to look again, or the attempt has had its time.
+    pub(super) fn deferral_over(&mut self, step: u32, item: Option<u32>, cx: &mut Cx<'_>) {
+        let deadline = self
+            .unit(step, item)
+            .and_then(|unit| unit.deferred.as_ref()?.deadline);
+        if deadline.is_some_and(|deadline| deadline <= cx.now) {
+            self.attempt_timed_out(step, item, cx);
+        } else {
+            self.ask_for_turn(step, item, cx);
+        }
     }
 
     /// The attempt in progress failed: the unit waits for another one, or fails.
@@ -260,6 +340,12 @@ impl Execution {
         } else {
             None
         };
+        if delay.is_none() {
+            self.dead_letter(step, item, &error, cx);
+        }
+        if let Some(unit) = self.unit_mut(step, item) {
+            unit.deferred = None;
+        }
         if let Some(delay) = delay {
             let at = cx.now.plus(delay);
             self.set_wait(step, item, Wait::Retry { at });
@@ -267,7 +353,6 @@ impl Execution {
             self.set_error(step, item, error);
             return;
         }
-        self.dead_letter(step, item, &error, cx);
         self.fail_unit(step, item, error, cx);
     }
 
@@ -321,6 +406,10 @@ impl Execution {
     /// No answer came before the attempt's deadline.
     pub(super) fn job_timed_out(&mut self, step: u32, item: Option<u32>, cx: &mut Cx<'_>) {
         self.free(step, cx);
+        self.attempt_timed_out(step, item, cx);
+    }
+
+    fn attempt_timed_out(&mut self, step: u32, item: Option<u32>, cx: &mut Cx<'_>) {
         let error = StepError::new(
             ErrorClass::Timeout,
             "step.timeout",

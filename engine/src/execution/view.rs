@@ -114,6 +114,9 @@ fn step_view(index: u32, node: &Node, state: &StepState, room: &mut Room) -> Ste
             Some(Wait::Job { .. } | Wait::Turn(_)) | None => None,
             Some(wait) => wait.until(),
         },
+        progress: unit
+            .and_then(|unit| unit.deferred.as_ref())
+            .and_then(|deferred| deferred.progress.clone()),
         item: None,
         role: node.role,
         action: node.action.sort(),

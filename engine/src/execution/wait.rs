@@ -327,6 +327,7 @@ impl Execution {
             Wait::Turn(_) => {}
             Wait::Job { .. } => self.job_timed_out(step, item, cx),
             Wait::Retry { .. } => self.begin_unit(step, item, cx),
+            Wait::Deferred { .. } => self.deferral_over(step, item, cx),
             Wait::Timer { until } => {
                 self.slept(step, until, cx);
             }

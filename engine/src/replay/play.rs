@@ -229,7 +229,7 @@ impl<'a> Replay<'a> {
                     Given::Nothing => continue,
                 },
                 Cause::Timer { until } if !self.is_cut_short(&step) => until,
-                Cause::Retry { at, .. } => at,
+                Cause::Retry { at, .. } | Cause::Deferred { at, .. } => at,
                 _ => continue,
             };
             due = Some(due.map_or(until, |due| due.min(until)));

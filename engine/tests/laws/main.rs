@@ -7,6 +7,7 @@ mod choices;
 mod clocks;
 mod contention;
 mod controls;
+mod deferred;
 mod definitions;
 mod holds;
 #[path = "../shared/inputs.rs"]

@@ -168,7 +168,8 @@ fn attempts_are_counted(jobs: &[Made<'_>]) {
         assert_eq!(job.id.attempt, *last + 1, "{}", job.id);
         *last = job.id.attempt;
         let made = made.entry((*round, unit.0, unit.1)).or_default();
-        *made += 1;
+        // One with a state goes on with an attempt that was begun before.
+        *made += u32::from(job.state.is_none());
         let most = workflow.nodes[job.id.step as usize].retry.max_attempts;
         assert!(*made <= most, "{} is one attempt too many", job.id);
     }

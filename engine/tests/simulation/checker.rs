@@ -185,6 +185,7 @@ fn nothing_waits_for_what_does_not_come(run: &mut Run) -> Result<(), Violation> 
                     Cause::Worker { job: None, .. } => is_paused || is_held,
                     Cause::Timer { .. }
                     | Cause::Retry { .. }
+                    | Cause::Deferred { .. }
                     | Cause::RateLimit { .. }
                     | Cause::Debounce { .. } => is_paused || is_held,
                     _ => false,

@@ -15,7 +15,7 @@ pub(crate) const FOLLOWED: &str = "plain";
 pub(crate) const FOLLOWER: &str = "follower";
 
 /// Workflows that are started from outside, those that are wanted more often more than once.
-pub(crate) const STARTED: [&str; 26] = [
+pub(crate) const STARTED: [&str; 28] = [
     "plain",
     "plain",
     "saga",
@@ -42,9 +42,11 @@ pub(crate) const STARTED: [&str; 26] = [
     "parent",
     "timed",
     "checked",
+    "patient",
+    "patient",
 ];
 
-const SOURCES: [&str; 23] = [
+const SOURCES: [&str; 24] = [
     "
 name: plain
 steps:
@@ -132,6 +134,14 @@ name: slow
 rateLimit: { key: \"${input.k}\", limit: 2, periodMs: 1000 }
 concurrency: { key: \"${input.k}\", limit: 3 }
 steps: [{ name: a, tool: test.noop }]
+",
+    "
+name: patient
+steps:
+  - { name: a, tool: test.wait, params: { times: 2 }, timeoutMs: 5000, retry: { maxAttempts: 2, initialDelayMs: 100 },
+      compensate: { tool: test.noop } }
+  - { name: b, tool: test.wait, params: { times: 2 }, timeoutMs: 1000, continueOnError: true }
+  - { name: c, forEach: \"${[1, 2, 3]}\", tool: test.wait, params: { times: 2 }, continueOnError: true }
 ",
     "
 name: quiet

@@ -233,6 +233,14 @@ fn waiting(cause: &Cause) -> Told {
             "waits for its definition to be found".to_owned(),
             json!({"until": null}),
         ),
+        Cause::Deferred { at, progress } => (
+            "deferred",
+            match progress {
+                Some(progress) => format!("{progress}; its tool looks again at {at}"),
+                None => format!("its tool looks again at {at}"),
+            },
+            json!({"at": at.to_string(), "progress": progress}),
+        ),
         Cause::Timer { until } => (
             "timer",
             format!("waits until {until}"),

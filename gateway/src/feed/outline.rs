@@ -4,7 +4,9 @@
 //! The names are those of [`afu9_schemas::message::HistoryBatch`].
 
 use afu9_schemas::error::StepError;
-use afu9_schemas::message::{ControlRecord, Parent, StatusChanged, Trigger, WorkflowRef};
+use afu9_schemas::message::{
+    ControlRecord, Parent, StatusChanged, StepProgressed, Trigger, WorkflowRef,
+};
 use afu9_schemas::view::{ExecutionStatus, StepRole, StepStatus};
 use afu9_schemas::{ExecutionId, Timestamp};
 use serde::Deserialize;
@@ -34,6 +36,7 @@ pub(super) enum KindOutline {
     ExecutionEnded(Box<EndedOutline>),
     DefinitionApplied(IgnoredAny),
     StatusChanged(Box<StatusChanged>),
+    StepProgressed(Box<StepProgressed>),
     Controlled(Box<ControlRecord>),
 }
 

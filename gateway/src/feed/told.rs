@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::outline::{EventOutline, KindOutline};
 
 /// The kinds of events that are told.
-pub(crate) const KINDS: [&str; 5] = [
+pub(crate) const KINDS: [&str; 6] = [
     "execution_started",
     "status_changed",
+    "step_progressed",
     "step_ended",
     ENDED,
     "controlled",
@@ -56,6 +57,7 @@ fn subject_of(event: &EventOutline) -> Option<ExecutionId> {
 pub(super) fn kind_of(kind: &KindOutline) -> Option<&'static str> {
     Some(match kind {
         KindOutline::ExecutionStarted(_) => "execution_started",
+        KindOutline::StepProgressed(_) => "step_progressed",
         KindOutline::StepEnded(_) => "step_ended",
         KindOutline::ExecutionEnded(_) => ENDED,
         KindOutline::StatusChanged(_) => "status_changed",
@@ -90,6 +92,15 @@ fn data_of(event: &EventOutline) -> Value {
             data["role"] = json!(step.role.as_str());
             data["status"] = json!(step.status);
             data["attempts"] = json!(step.attempts.len());
+        }
+        KindOutline::StepProgressed(progressed) => {
+            data["step"] = json!(progressed.name);
+            data["index"] = json!(progressed.index);
+            if let Some(item) = progressed.item {
+                data["item"] = json!(item);
+            }
+            data["progress"] = json!(progressed.progress);
+            data["next"] = json!(progressed.next.to_string());
         }
         KindOutline::ExecutionEnded(ended) => {
             data["status"] = json!(ended.status);
@@ -153,6 +164,7 @@ mod tests {
     #[test]
     fn an_event_is_told_as_it_was_published_without_what_is_large() {
         let attempt = AttemptRecord {
+            deferrals: 0,
             attempt: 1,
             dispatched_at: Timestamp::from_micros(1),
             worker: None,

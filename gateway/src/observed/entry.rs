@@ -126,6 +126,7 @@ impl Entry {
             }
             HistoryKind::ExecutionEnded(ended) if self.is_news(number) => self.ended(at, *ended),
             HistoryKind::ExecutionStarted(_)
+            | HistoryKind::StepProgressed(_)
             | HistoryKind::StatusChanged(_)
             | HistoryKind::ExecutionEnded(_)
             | HistoryKind::DefinitionApplied(_)
@@ -222,6 +223,7 @@ fn step_view(at: Timestamp, ended: StepEnded) -> StepView {
         completed_at: Some(at),
         attempts: ended.attempts,
         waiting_until: None,
+        progress: None,
         item: None,
         role: ended.role,
         action: ended.action,

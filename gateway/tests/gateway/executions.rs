@@ -24,6 +24,7 @@ fn second(second: i64) -> Timestamp {
 /// A running execution that began in this second, with a step that failed once.
 pub(crate) fn view(id: ExecutionId, began: i64) -> ExecutionView {
     let attempt = AttemptRecord {
+        deferrals: 0,
         attempt: 1,
         dispatched_at: second(began),
         worker: Some(WorkerId::new("w1").expect("valid")),
@@ -58,6 +59,7 @@ pub(crate) fn view(id: ExecutionId, began: i64) -> ExecutionView {
             completed_at: None,
             attempts: vec![attempt],
             waiting_until: Some(second(began + 9)),
+            progress: None,
             item: None,
             role: StepRole::Main,
             action: StepAction::Tool,

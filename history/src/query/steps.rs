@@ -84,6 +84,7 @@ impl TryFrom<StepRow> for StepView {
             child: row.child.map(ExecutionId::from_uuid),
             items: None,
             waiting_until: None,
+            progress: None,
             decisions: Vec::new(),
             message: None,
         })

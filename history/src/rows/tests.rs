@@ -91,6 +91,7 @@ fn ended(execution: ExecutionId, number: u32) -> HistoryEvent {
 
 fn attempt(number: u32, error: Option<StepError>) -> AttemptRecord {
     AttemptRecord {
+        deferrals: 0,
         attempt: number,
         dispatched_at: at(1),
         worker: None,
@@ -300,6 +301,7 @@ fn a_step_retried_by_hand_is_another_row_and_tells_only_its_own_calls() {
         step.started_at = at(8);
         step.input = Some(json!({ "title": "corrected" }));
         step.attempts.push(AttemptRecord {
+            deferrals: 0,
             dispatched_at: at(8),
             ..attempt(3, None)
         });

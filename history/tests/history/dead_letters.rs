@@ -41,12 +41,14 @@ fn job(execution: ExecutionId, attempt: u32, params: Value) -> Job {
         workflow: "triage".to_owned(),
         traceparent: Some(format!("00-{TRACE}-b7ad6b7169203331-01")),
         alone: false,
+        state: None,
     }
 }
 
 fn letter(job: Option<Job>, reason: DeadLetterReason, at: Timestamp) -> DeadLetter {
     let error = StepError::new(ErrorClass::Permanent, "github.not_found", "no such issue\0");
     let attempts = job.iter().map(|job| AttemptRecord {
+        deferrals: 0,
         attempt: job.id.attempt,
         dispatched_at: job.dispatched_at,
         worker: None,

@@ -151,6 +151,7 @@ impl Story {
         let fails = self.fails && index + 1 == self.steps;
         let started_at = after(self.start, u64::from(index));
         let attempt = |attempt: u32| AttemptRecord {
+            deferrals: 0,
             attempt,
             dispatched_at: started_at,
             worker: Some(WorkerId::new("worker-1").expect("a token")),
@@ -250,6 +251,7 @@ impl Story {
             step.input = Some(json!({ "title": "corrected" }));
             let earlier = step.attempts.last().expect("it was attempted");
             step.attempts.push(AttemptRecord {
+                deferrals: 0,
                 attempt: earlier.attempt + 1,
                 dispatched_at: begun,
                 started_at: Some(begun),

@@ -50,6 +50,8 @@ pub enum HistoryKind {
     DefinitionApplied(Box<DefinitionRecord>),
     /// The status of an execution changed without its beginning or ending.
     StatusChanged(Box<StatusChanged>),
+    /// A step that is deferred tells how far it has come. There is no row of it in the database.
+    StepProgressed(Box<StepProgressed>),
     /// Somebody wished a change. The event belongs to no execution and has the number 0; the
     /// request's id identifies it.
     Controlled(Box<ControlRecord>),
@@ -171,6 +173,30 @@ pub struct AttemptRecord {
     /// Why it failed.
     #[serde(default)]
     pub error: Option<StepError>,
+    /// How often its tool was deferred. Each time counts in `attempt`: the answers are told apart by it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deferrals: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// How far a step has come that is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepProgressed {
+    /// Position in the definition, from 0.
+    pub index: u32,
+    /// Name in the definition.
+    pub name: String,
+    /// Position of the item, where it runs once for each.
+    #[serde(default)]
+    pub item: Option<u32>,
+    /// What its tool says.
+    pub progress: String,
+    /// When the tool looks again.
+    pub next: Timestamp,
 }
 
 /// An execution reached its final status.

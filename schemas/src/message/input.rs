@@ -295,6 +295,29 @@ pub enum Outcome {
         #[serde(default)]
         retry_after_ms: Option<u64>,
     },
+    /// The tool waits for something outside, and wants to be run again later: no worker waits with it.
+    Deferred(Box<Deferral>),
+}
+
+/// A tool's wish to be run again, within the same attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deferral {
+    /// After how many milliseconds.
+    pub after_ms: u64,
+    /// What it wants to know then; its job brings it.
+    pub state: Value,
+    /// How far it has come, for people.
+    #[serde(default)]
+    pub progress: Option<String>,
+}
+
+impl Deferral {
+    /// Largest state, in bytes of JSON.
+    pub const MAX_STATE_BYTES: usize = 8 * 1024;
+    /// Longest text of progress, in bytes.
+    pub const MAX_PROGRESS_BYTES: usize = 4096;
+    /// The shortest and the longest wait; others count as the nearest of these.
+    pub const AFTER_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
 }
 
 /// A wish to end an execution.

@@ -42,6 +42,9 @@ pub struct Job {
     /// Workers were lost that had it: nothing else is to run beside it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// The state that the tool gave when it was deferred: this is the same attempt, later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Value>,
 }
 
 /// Notice that nobody waits for an execution's jobs any more: workers stop what they run for it.

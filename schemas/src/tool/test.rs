@@ -130,6 +130,30 @@ pub struct BytesOutput {
     pub text: String,
 }
 
+/// Parameters of `test.wait`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitParams {
+    /// How often it is deferred.
+    #[schemars(range(max = 1_000_000))]
+    pub times: u32,
+    /// For how long each time, in milliseconds.
+    #[serde(default = "wait_after", rename = "afterMs")]
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub after_ms: u64,
+}
+
+fn wait_after() -> u64 {
+    100
+}
+
+/// Output of `test.wait`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct WaitOutput {
+    /// How often it was deferred.
+    pub times: u32,
+}
+
 pub(super) fn contracts() -> Vec<ToolContract> {
     vec![
         ToolContract::new::<NoopParams, NoopOutput>(
@@ -165,6 +189,12 @@ pub(super) fn contracts() -> Vec<ToolContract> {
         ToolContract::new::<BytesParams, BytesOutput>(
             "test.bytes",
             "Gives a text of a wanted length.",
+            Effect::ReadOnly,
+            &[],
+        ),
+        ToolContract::new::<WaitParams, WaitOutput>(
+            "test.wait",
+            "Waits without a worker: it is deferred a number of times.",
             Effect::ReadOnly,
             &[],
         ),

@@ -271,6 +271,7 @@ fn queries() {
             completed_at: None,
             attempts: vec![attempt()],
             waiting_until: Some(at(8)),
+            progress: None,
             item: None,
             role: StepRole::Main,
             action: StepAction::Tool,

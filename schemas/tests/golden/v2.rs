@@ -5,11 +5,12 @@ use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::heartbeat::{DependencyCheck, DependencyStatus};
 use afu9_schemas::message::{
     Cancel, CancelNotice, ChildEnded, ChildResolved, ChildStart, Control, ControlAction,
-    ControlOutcome, ControlRecord, DeadLetter, DeadLetterReason, DefinitionRecord, ExecutionEnded,
-    ExecutionStarted, Heartbeat, HistoryBatch, HistoryEvent, HistoryKind, HoldScope, InboxBody,
-    InboxDelivery, Input, InputEnvelope, InputKind, JobEnvelope, JobResult, KeptStep, ListCursor,
-    ListFilter, OrchestratorStatus, Outcome, Query, QueryReply, Rerun, ScheduleRef, Start,
-    StatusChanged, StepEnded, Switched, Trigger, TriggerKind, WorkQuery, WorkReply,
+    ControlOutcome, ControlRecord, DeadLetter, DeadLetterReason, Deferral, DefinitionRecord,
+    ExecutionEnded, ExecutionStarted, Heartbeat, HistoryBatch, HistoryEvent, HistoryKind,
+    HoldScope, InboxBody, InboxDelivery, Input, InputEnvelope, InputKind, Job, JobEnvelope,
+    JobResult, KeptStep, ListCursor, ListFilter, OrchestratorStatus, Outcome, Query, QueryReply,
+    Rerun, ScheduleRef, Start, StatusChanged, StepEnded, StepProgressed, Switched, Trigger,
+    TriggerKind, WorkQuery, WorkReply,
 };
 use afu9_schemas::view::{
     Cause, CauseView, DecisionView, ExecutionStatus, ExecutionView, ExplainView, HoldView,
@@ -453,6 +454,7 @@ fn view() -> ExecutionView {
             completed_at: Some(at(9)),
             attempts: vec![attempt()],
             waiting_until: Some(at(8)),
+            progress: None,
             item: Some(7),
             role: StepRole::OnFailure,
             action: StepAction::Approval,
@@ -771,4 +773,62 @@ fn a_trigger_behind_other_executions() {
             initiator: None,
         },
     );
+}
+
+/// What an attempt brings along whose tool waits for something outside.
+#[test]
+fn deferrals() {
+    let outcome = Outcome::Deferred(Box::new(Deferral {
+        after_ms: 5000,
+        state: json!({"polls": 3}),
+        progress: Some("1 of 2 tasks run".to_owned()),
+    }));
+    let result = InputKind::JobResult(Box::new(JobResult {
+        step: 1,
+        item: Some(7),
+        attempt: 2,
+        worker: worker(),
+        started_at: at(2),
+        ended_at: at(3),
+        outcome,
+    }));
+    written(
+        "input_deferred.v2.msgpack",
+        &envelope(execution(), [result]),
+    );
+    let job = Job {
+        state: Some(json!({"polls": 3})),
+        ..job(Some(7))
+    };
+    written("job_deferred.v2.msgpack", &JobEnvelope { jobs: vec![job] });
+    let progressed = HistoryKind::StepProgressed(Box::new(StepProgressed {
+        index: 1,
+        name: "wait".to_owned(),
+        item: Some(7),
+        progress: "1 of 2 tasks run".to_owned(),
+        next: at(9),
+    }));
+    let mut record = attempt();
+    record.deferrals = 3;
+    let event = HistoryEvent {
+        execution: Some(execution()),
+        number: 4,
+        at: at(4),
+        kind: progressed,
+    };
+    written(
+        "history_deferred.v2.msgpack",
+        &(
+            record,
+            HistoryBatch {
+                partition: None,
+                events: vec![event],
+            },
+        ),
+    );
+    let cause = Cause::Deferred {
+        at: at(9),
+        progress: Some("1 of 2 tasks run".to_owned()),
+    };
+    written("cause_deferred.v2.msgpack", &cause);
 }

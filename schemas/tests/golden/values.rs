@@ -64,6 +64,7 @@ pub(crate) fn kind() -> WorkerKind {
 
 pub(crate) fn attempt() -> AttemptRecord {
     AttemptRecord {
+        deferrals: 0,
         attempt: 1,
         dispatched_at: at(1),
         worker: Some(worker()),
@@ -124,6 +125,7 @@ pub(crate) fn job(item: Option<u32>) -> Job {
         workflow: "issue_to_pr".to_owned(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         alone: false,
+        state: None,
     }
 }
 

@@ -85,6 +85,7 @@ fn call(step: u32) -> Call {
         idempotency_key: job.idempotency_key(),
         workflow: "tests".to_owned(),
         dispatched_at: Timestamp::default(),
+        state: None,
         cancelled: CancellationToken::new(),
     }
 }

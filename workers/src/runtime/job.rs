@@ -17,7 +17,7 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use super::{Shared, now};
-use crate::tool::{Call, ToolError};
+use crate::tool::{Call, Reply, ToolError};
 
 /// Pause before a message that only a newer worker can read is offered again.
 const NOT_FOR_US: Duration = Duration::from_secs(10);
@@ -140,13 +140,15 @@ async fn outcome_of(shared: &Shared, job: &Job, started_at: Timestamp) -> Option
         idempotency_key: job.id.idempotency_key(),
         workflow: job.workflow.clone(),
         dispatched_at: job.dispatched_at,
+        state: job.state.clone(),
         cancelled: token.child_token(),
     };
     let cancelled = call.cancelled.clone();
     let tool = AssertUnwindSafe(run_tool(shared, job, call)).catch_unwind();
     let outcome = tokio::select! {
         ended = tokio::time::timeout(timeout, tool) => match ended {
-            Ok(Ok(Ok(output))) => Some(Outcome::Done(output)),
+            Ok(Ok(Ok(Reply::Done(output)))) => Some(Outcome::Done(output)),
+            Ok(Ok(Ok(Reply::Deferred(deferral)))) => Some(Outcome::Deferred(Box::new(deferral))),
             Ok(Ok(Err(ToolError { error, retry_after }))) => Some(Outcome::Failed {
                 error,
                 retry_after_ms: retry_after
@@ -175,17 +177,17 @@ async fn outcome_of(shared: &Shared, job: &Job, started_at: Timestamp) -> Option
     outcome
 }
 
-async fn run_tool(shared: &Shared, job: &Job, call: Call) -> Result<Value, ToolError> {
+async fn run_tool(shared: &Shared, job: &Job, call: Call) -> Result<Reply<Value>, ToolError> {
     let params = resolve(shared, job.params.clone()).await?;
-    let output = shared.toolbox.run(job.tool.name(), call, params).await?;
-    if json_size(&output) <= MAX_INLINE_BYTES {
-        return Ok(output);
-    }
+    let output = match shared.toolbox.call(job.tool.name(), call, params).await? {
+        Reply::Done(output) if json_size(&output) > MAX_INLINE_BYTES => output,
+        reply => return Ok(reply),
+    };
     // Boxed: it is rare, and several times as large as all the rest of what runs a job.
     let content = output.to_string();
     let stored = Box::pin(shared.broker.put_artifact(content.as_bytes())).await;
     stored
-        .map(|artifact| artifact.to_value())
+        .map(|artifact| Reply::Done(artifact.to_value()))
         .map_err(|error| ToolError {
             error: StepError::new(
                 ErrorClass::Retryable,
