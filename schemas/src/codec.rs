@@ -28,6 +28,15 @@ pub enum DecodeError {
         /// The version byte found.
         found: u8,
     },
+    /// It names a variant that this build does not know: written by a newer AFU-9 too.
+    #[error("message is a {expected} of a newer version")]
+    UnknownVariant {
+        /// The Rust type that was expected.
+        expected: &'static str,
+        /// What the MessagePack reader said.
+        #[source]
+        source: rmp_serde::decode::Error,
+    },
     /// Not MessagePack, or not the expected message.
     #[error("message is not a valid {expected}")]
     Malformed {
@@ -42,7 +51,10 @@ pub enum DecodeError {
 impl DecodeError {
     /// Whether a newer process may be able to read the message, so that it must be left in place.
     pub fn is_from_the_future(&self) -> bool {
-        matches!(self, Self::UnsupportedVersion { .. })
+        matches!(
+            self,
+            Self::UnsupportedVersion { .. } | Self::UnknownVariant { .. }
+        )
     }
 }
 
@@ -80,10 +92,20 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if !(OLDEST_VERSION..=WIRE_VERSION).contains(version) {
         return Err(DecodeError::UnsupportedVersion { found: *version });
     }
-    rmp_serde::from_slice(body).map_err(|source| DecodeError::Malformed {
-        expected: std::any::type_name::<T>(),
-        source,
+    rmp_serde::from_slice(body).map_err(|source| {
+        let expected = std::any::type_name::<T>();
+        if is_unknown_variant(&source) {
+            DecodeError::UnknownVariant { expected, source }
+        } else {
+            DecodeError::Malformed { expected, source }
+        }
     })
+}
+
+/// Fields can be ignored and defaulted, variants cannot: who does not know one must leave it to who does.
+fn is_unknown_variant(error: &rmp_serde::decode::Error) -> bool {
+    // Serde's own words, which it gives in place of a kind.
+    matches!(error, rmp_serde::decode::Error::Syntax(words) if words.starts_with("unknown variant"))
 }
 
 #[cfg(test)]
@@ -124,6 +146,31 @@ mod tests {
                 added: None
             }
         );
+    }
+
+    #[test]
+    fn a_variant_of_a_later_version_is_left_to_it() {
+        #[derive(Debug, Serialize, Deserialize)]
+        enum Now {
+            Known,
+        }
+        #[derive(Debug, Serialize, Deserialize)]
+        enum Later {
+            Known,
+            Added(u32),
+        }
+        #[derive(Debug, Serialize, Deserialize)]
+        struct Envelope<T> {
+            inner: Vec<T>,
+        }
+        let later = Envelope {
+            inner: vec![Later::Known, Later::Added(1)],
+        };
+        let bytes = encode(&later).expect("encodes");
+        let refused = decode::<Envelope<Now>>(&bytes).expect_err("unknown");
+        assert!(refused.is_from_the_future(), "{refused}");
+        let refused = decode::<Old>(&bytes).expect_err("another message");
+        assert!(!refused.is_from_the_future(), "{refused}");
     }
 
     #[test]

@@ -92,10 +92,12 @@ pub struct LogWriter {
     partitions: Arc<Vec<mpsc::Sender<Submission>>>,
     /// Of those who may be refused because too much is live.
     room: Option<Arc<Room>>,
-    /// Where new executions go first, since when, and how many have.
+    /// Where new executions go first, since when, and how many have, of the bulk and of those that somebody waits
+    /// for.
     first: u64,
     since: Instant,
     begun: Arc<AtomicU64>,
+    urgent: Arc<AtomicU64>,
 }
 
 /// The tasks behind a [`LogWriter`].
@@ -152,23 +154,28 @@ impl LogWriter {
                 first: ExecutionId::new().hash64(),
                 since: Instant::now(),
                 begun: Arc::new(AtomicU64::new(0)),
+                urgent: Arc::new(AtomicU64::new(0)),
             },
             WriterTask { tracker },
         )
     }
 
     /// An id for a new execution that may be in any partition: one after another gets them all for a while.
-    /// One that has no room is passed over. Those that somebody waits for go where the bulk goes only after
-    /// half of the others: an owner decides on one message after another.
+    /// One that has no room is passed over. Those that somebody waits for go round among the partitions to which
+    /// the bulk of this process does not go just now: an owner decides on one message after another.
     pub fn new_execution(&self, lane: Lane) -> ExecutionId {
         let partitions = self.broker.partitions();
         let count = u64::from(partitions.get());
-        let (begun, ahead) = match lane {
-            Lane::Bulk => (self.begun.fetch_add(1, Ordering::Relaxed), 0),
-            Lane::Interactive => (self.begun.load(Ordering::Relaxed), count / 2),
-        };
-        let turns = self.since.elapsed().as_secs() / STAY.as_secs() + begun / STAY_FOR + ahead;
-        let first = (self.first.wrapping_add(turns) % count) as usize;
+        let time = self.since.elapsed().as_secs() / STAY.as_secs();
+        let bulk = |begun: u64| self.first.wrapping_add(time + begun / STAY_FOR) % count;
+        let first = match lane {
+            Lane::Bulk => bulk(self.begun.fetch_add(1, Ordering::Relaxed)),
+            Lane::Interactive => {
+                let turn = time + self.urgent.fetch_add(1, Ordering::Relaxed) / STAY_FOR;
+                let beside = 1 + turn % (count - 1).max(1);
+                (bulk(self.begun.load(Ordering::Relaxed)) + beside) % count
+            }
+        } as usize;
         let room = self.room.as_ref();
         let has_room = |partition: &Partition| !room.is_some_and(|r| r.is_full(*partition, lane));
         let in_turn = || {

@@ -224,6 +224,7 @@ impl Execution {
             run.ended_as = number;
             if let Body::One(unit) = &mut run.body {
                 unit.wait = None;
+                unit.deferred = None;
             }
         }
         let ended = step_ended(step, node, state, cx.now);

@@ -81,12 +81,15 @@ impl Execution {
                     since: job.dispatched_at,
                 }
             }
-            Wait::Retry { at } => Cause::Retry {
-                attempt: unit.attempt() + 1,
-                of: unit.spent + node.retry.max_attempts,
-                at: *at,
-                error: self.error_of(step, item)?,
-            },
+            Wait::Retry { at } => {
+                let deferrals = unit.deferrals();
+                Cause::Retry {
+                    attempt: unit.attempt() + 1 - deferrals,
+                    of: unit.spent + node.retry.max_attempts - deferrals,
+                    at: *at,
+                    error: self.error_of(step, item)?,
+                }
+            }
             Wait::Deferred { at } => Cause::Deferred {
                 at: *at,
                 progress: unit.deferred.as_ref()?.progress.clone(),

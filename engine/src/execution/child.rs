@@ -48,7 +48,7 @@ impl Execution {
         let timeout = cx.workflow.nodes[step as usize].timeout;
         let until = self
             .unit_mut(step, item)
-            .and_then(|unit| unit.begin_attempt(cx.now, timeout));
+            .and_then(|unit| unit.begin_attempt(cx.now, cx.now, timeout));
         let wait = Wait::Child {
             execution: None,
             until,

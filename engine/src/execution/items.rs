@@ -211,6 +211,7 @@ impl Execution {
                 // Its attempts: should it be retried by hand, their numbers go on.
                 let unit = Unit {
                     wait: None,
+                    deferred: None,
                     params: None,
                     ..run.unit
                 };

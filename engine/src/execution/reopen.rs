@@ -233,6 +233,7 @@ fn retry_step(state: &mut StepState, given: Option<Given<'_>>, now: Timestamp) {
     match &mut run.body {
         Body::One(unit) => {
             unit.wait = None;
+            unit.deferred = None;
             unit.spent = unit.attempt();
             unit.decisions.clear();
             // Resolved anew otherwise: what the parameters are made of may have been what failed.
@@ -245,6 +246,7 @@ fn retry_step(state: &mut StepState, given: Option<Given<'_>>, now: Timestamp) {
             for item in errors.into_keys().rev() {
                 let mut unit = failed.remove(&item).unwrap_or_default();
                 unit.wait = None;
+                unit.deferred = None;
                 unit.spent = unit.attempt();
                 unit.params = given
                     .filter(|given| given.item == Some(item))

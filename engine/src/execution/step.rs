@@ -117,6 +117,9 @@ pub struct Deferred {
     pub state: Value,
     /// How far it has come.
     pub progress: Option<String>,
+    /// When that was last told.
+    #[serde(default)]
+    pub told_at: Option<Timestamp>,
     /// When its last job was dispatched.
     pub dispatched_at: Timestamp,
     /// When the attempt ends at the latest, however often it is deferred.
@@ -217,6 +220,11 @@ impl Unit {
         self.attempts.last().map_or(0, |attempt| attempt.attempt)
     }
 
+    /// How often its attempts were deferred: so many of their numbers stand for no attempt.
+    pub(super) fn deferrals(&self) -> u32 {
+        self.attempts.iter().map(|tried| tried.deferrals).sum()
+    }
+
     /// How many of its attempts workers were lost with.
     pub(super) fn lost(&self) -> usize {
         let errors = self
@@ -232,10 +240,12 @@ impl Unit {
         matches!(self.wait, Some(Wait::Job { .. })) && self.attempt() == attempt
     }
 
-    /// Begins the next attempt, or goes on with one that was deferred. Returns its deadline.
+    /// Begins the next attempt, or goes on with one that was deferred and has waited for its turn since
+    /// `turn`: that time is not the attempt's. Returns its deadline.
     pub(super) fn begin_attempt(
         &mut self,
         now: Timestamp,
+        turn: Timestamp,
         timeout: Option<Duration>,
     ) -> Option<Timestamp> {
         if let (Some(deferred), Some(attempt)) = (&mut self.deferred, self.attempts.last_mut()) {
@@ -244,6 +254,9 @@ impl Unit {
             attempt.deferrals += 1;
             self.spent += 1;
             deferred.dispatched_at = now;
+            if let Some(deadline) = &mut deferred.deadline {
+                *deadline = deadline.plus(now.since(turn));
+            }
             return deferred.deadline;
         }
         self.attempts.push(AttemptRecord {
@@ -277,10 +290,12 @@ impl Unit {
 
     /// Notes that the attempt in progress ended without an answer.
     pub(super) fn attempt_ended(&mut self, error: Option<&StepError>, now: Timestamp) {
-        if !matches!(
-            self.wait,
-            Some(Wait::Job { .. } | Wait::Child { .. } | Wait::Deferred { .. })
-        ) {
+        let in_progress = match self.wait {
+            Some(Wait::Job { .. } | Wait::Child { .. } | Wait::Deferred { .. }) => true,
+            Some(Wait::Turn(_)) => self.deferred.is_some(),
+            _ => false,
+        };
+        if !in_progress {
             return;
         }
         if let Some(attempt) = self.attempts.last_mut() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use afu9_schemas::artifact::json_size;
 use afu9_schemas::error::{ErrorClass, StepError};
 use afu9_schemas::message::{
-    DeadLetter, DeadLetterReason, Deferral, HistoryKind, Job, JobResult, Outcome, StepProgressed,
+    DeadLetter, DeadLetterReason, Deferral, HistoryEvent, HistoryKind, Job, JobResult, Outcome,
+    StepProgressed,
 };
 use afu9_schemas::view::StepStatus;
 use afu9_schemas::{JobId, Partition};
@@ -19,6 +20,9 @@ use crate::workflow::{NodeAction, Workflow};
 
 /// How many attempts of a unit workers may be lost with: one beside other jobs, one alone.
 const MAX_LOST: usize = 2;
+
+/// How often the progress of a unit is told at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl Execution {
     /// Resolves the parameters and asks for a turn.
@@ -117,10 +121,10 @@ impl Execution {
         let Some(unit) = self.unit_mut(step, item) else {
             return false;
         };
-        if !matches!(unit.wait, Some(Wait::Turn(_))) {
+        let Some(Wait::Turn(turn)) = unit.wait else {
             return false;
-        }
-        let deadline = unit.begin_attempt(cx.now, timeout);
+        };
+        let deadline = unit.begin_attempt(cx.now, turn.since, timeout);
         unit.is_dead_letter = false;
         self.set_wait(step, item, Wait::Job { deadline });
         self.set_status(step, StepStatus::Running);
@@ -268,8 +272,13 @@ impl Execution {
             let end = text.floor_char_boundary(Deferral::MAX_PROGRESS_BYTES);
             text[..end].to_owned()
         });
-        let told = unit.deferred.as_ref().and_then(|d| d.progress.as_ref());
-        let news = progress.clone().filter(|text| Some(text) != told);
+        let before = unit.deferred.as_deref();
+        let told = before.and_then(|before| before.progress.as_ref());
+        let told_at = before.and_then(|before| before.told_at);
+        let is_time = told_at.is_none_or(|at| cx.now.since(at) >= TELL_EVERY);
+        let news = progress
+            .clone()
+            .filter(|text| Some(text) != told && is_time);
         let after_ms = deferral
             .after_ms
             .clamp(*Deferral::AFTER_MS.start(), *Deferral::AFTER_MS.end());
@@ -278,6 +287,7 @@ impl Execution {
         unit.deferred = Some(Box::new(Deferred {
             state: deferral.state.clone(),
             progress,
+            told_at: news.as_ref().map(|_| cx.now).or(told_at),
             dispatched_at: cx.now,
             deadline,
         }));
@@ -291,7 +301,13 @@ impl Execution {
                 progress,
                 next: at,
             };
-            self.record(HistoryKind::StepProgressed(Box::new(progressed)), cx);
+            let kind = HistoryKind::StepProgressed(Box::new(progressed));
+            cx.out.effects.push(Effect::History(Box::new(HistoryEvent {
+                execution: Some(self.id),
+                number: 0,
+                at: cx.now,
+                kind,
+            })));
         }
     }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use afu9_engine::Effect;
 use afu9_schemas::message::{
-    ControlAction, ControlOutcome, DeadLetter, Deferral, HistoryKind, Job, Outcome,
+    ControlAction, ControlOutcome, DeadLetter, Deferral, HistoryKind, HoldScope, Job, Outcome,
 };
 use afu9_schemas::view::{ExecutionStatus, StepStatus};
-use afu9_schemas::{ErrorClass, ExecutionId};
+use afu9_schemas::{ErrorClass, ExecutionId, codec};
 use serde_json::{Value, json};
 
 use crate::inputs::failure;
@@ -222,4 +222,112 @@ fn its_wishes_have_bounds() {
     rig.answer(&rig.job(), later(500, large, "large"));
     assert_eq!(rig.status(id), ExecutionStatus::Failed);
     assert_eq!(letter(&rig).error.code, "tool.state_too_large");
+}
+
+const SHORT: &str = "
+name: short
+config: { timeoutMs: 2000 }
+steps:
+  - { name: a, tool: test.wait, params: { times: 3 }, timeoutMs: 60000 }
+";
+
+const SHORT_LIST: &str = "
+name: short_list
+config: { timeoutMs: 2000 }
+steps:
+  - { name: a, tool: test.wait, params: { times: 1 }, forEach: \"${[1]}\", timeoutMs: 60000 }
+";
+
+fn retry() -> ControlAction {
+    ControlAction::Retry {
+        step: None,
+        params: None,
+        failed: None,
+    }
+}
+
+#[test]
+fn who_ran_out_of_time_and_is_retried_by_hand_begins_anew() {
+    for (name, source) in [("short", SHORT), ("short_list", SHORT_LIST)] {
+        let mut rig = Rig::new(&[source]);
+        let id = rig.start(name, json!({}));
+        let first = rig.job();
+        rig.answer(&first, later(60_000, json!(1), "one"));
+        while rig.status(id) != ExecutionStatus::Failed {
+            rig.wake();
+        }
+        let ended = rig.ends(id);
+        let tried = ended.iter().flat_map(|end| &end.attempts);
+        assert!(tried.clone().count() > 0, "{ended:#?}");
+        for attempt in tried {
+            assert!(
+                attempt.error.is_some() && attempt.ended_at.is_some(),
+                "{attempt:?}"
+            );
+        }
+        rig.now = rig.now.plus(Duration::from_secs(3600));
+        assert_eq!(rig.control(id, retry()), ControlOutcome::Applied);
+        let again = rig.job();
+        assert_eq!((again.state.clone(), again.id.attempt), (None, 2));
+        assert!(again.deadline > Some(rig.now));
+        rig.answer(&again, Outcome::Done(value(1)));
+        assert_eq!(rig.status(id), ExecutionStatus::Completed);
+    }
+}
+
+#[test]
+fn the_time_in_which_it_waits_for_its_turn_is_not_the_attempts() {
+    let mut rig = Rig::new(&[TIMED]);
+    let id = rig.start("timed", json!({}));
+    let first = rig.job();
+    rig.answer(&first, later(700, json!(1), "one"));
+    let kind = HoldScope::Kind(first.tool.kind().clone());
+    let hold = ControlAction::Hold(kind.clone());
+    assert_eq!(
+        rig.control(ExecutionId::NONE, hold),
+        ControlOutcome::Applied
+    );
+    rig.wake();
+    assert!(rig.jobs().is_empty(), "its kind is held");
+    rig.now = rig.now.plus(Duration::from_secs(3600));
+    let release = ControlAction::Release(kind);
+    assert_eq!(
+        rig.control(ExecutionId::NONE, release),
+        ControlOutcome::Applied
+    );
+    let second = rig.job();
+    assert!(second.deadline > Some(rig.now));
+    rig.answer(&second, Outcome::Done(value(1)));
+    assert_eq!(rig.status(id), ExecutionStatus::Completed);
+}
+
+#[test]
+fn who_is_cancelled_while_it_waits_for_its_turn_has_not_succeeded() {
+    let mut rig = Rig::new(&[TIMED]);
+    let id = rig.start("timed", json!({}));
+    let first = rig.job();
+    rig.answer(&first, later(700, json!(1), "one"));
+    let hold = ControlAction::Hold(HoldScope::Kind(first.tool.kind().clone()));
+    assert_eq!(
+        rig.control(ExecutionId::NONE, hold),
+        ControlOutcome::Applied
+    );
+    rig.wake();
+    rig.control(id, ControlAction::Cancel);
+    let attempt = &rig.ends(id)[0].attempts[0];
+    assert!(
+        attempt.error.is_some() && attempt.ended_at.is_some(),
+        "{attempt:?}"
+    );
+}
+
+#[test]
+fn a_state_of_nothing_is_a_state() {
+    let mut rig = Rig::new(&[TWICE]);
+    rig.start("twice", json!({}));
+    rig.answer(&rig.job(), later(500, Value::Null, "one"));
+    rig.wake();
+    let bytes = codec::encode(&rig.job()).expect("encodes");
+    let read: Job = codec::decode(&bytes).expect("readable");
+    assert_eq!(read.state, Some(Value::Null));
 }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use afu9_engine::checkpoint::Segment;
 use afu9_engine::{Execution, PartitionState};
-use afu9_schemas::message::{ControlAction, ControlOutcome, HoldScope, ListFilter, Outcome};
+use afu9_schemas::message::{
+    ControlAction, ControlOutcome, Deferral, HoldScope, ListFilter, Outcome,
+};
 use afu9_schemas::view::ExecutionStatus;
 use afu9_schemas::{ErrorClass, ExecutionId, Timestamp, codec};
 use serde_json::json;
@@ -29,7 +31,7 @@ const SOURCE_V1: &str = concat!(
 );
 
 /// Between them, whatever a segment holds.
-const SOURCES_V2: [&str; 6] = [
+const SOURCES_V2: [&str; 7] = [
     "{ name: retried, onFailure: [{ name: tell, tool: test.noop }], steps: [
        { name: a, tool: test.echo, assign: x, params: { value: '${input.n}' }, compensate: { tool: test.noop } },
        { name: b, tool: test.echo, params: { value: '${x.value}' },
@@ -41,6 +43,7 @@ const SOURCES_V2: [&str; 6] = [
     "{ name: alone, concurrency: { key: '${input.key}', limit: 1, onConflict: queue },
        rateLimit: { key: '${input.key}', limit: 2, periodMs: 3600000 }, steps: [ { name: a, tool: test.noop } ] }",
     "{ name: parent, steps: [ { name: child, workflow: { name: alone } } ] }",
+    "{ name: patient, steps: [ { name: a, tool: test.wait, params: { times: 2 }, timeoutMs: 60000 } ] }",
     "{ name: one, steps: [ { name: a, tool: test.noop, retry: { maxAttempts: 1 } } ] }",
 ];
 
@@ -125,6 +128,14 @@ fn partition_v2() -> (Rig, Segment) {
     }
     let [holder, waiter] = [(); 2].map(|()| rig.start("alone", json!({ "key": "k" })));
     let parent = rig.start("parent", json!({}));
+    let patient = rig.start("patient", json!({}));
+    let deferral = Deferral {
+        after_ms: 5000,
+        state: json!({ "looks": 1 }),
+        progress: Some("once".to_owned()),
+    };
+    let job = rig.job_of(patient);
+    rig.answer(&job, Outcome::Deferred(Box::new(deferral)));
     let hold = ControlAction::Hold(HoldScope::Workflow("retried".to_owned()));
     assert_eq!(
         rig.control(ExecutionId::NONE, hold),
@@ -135,7 +146,9 @@ fn partition_v2() -> (Rig, Segment) {
     let ids: Vec<_> = segment.executions.iter().map(Execution::id).collect();
     assert_eq!(
         ids,
-        [failed, retried, listed, paused, holder, waiter, parent]
+        [
+            failed, retried, listed, paused, holder, waiter, parent, patient
+        ]
     );
     // What a delta has beside, and what its owner adds.
     segment.removed = vec![inputs::drawn(99)];

@@ -80,6 +80,12 @@ fn name_of(partition: Partition, effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Dispatch(job) => format!("job {}", job.id),
         Effect::History(event) => match (&event.execution, &event.kind) {
+            (Some(execution), HistoryKind::StepProgressed(told)) => {
+                format!(
+                    "event {execution} {} {} {:?}",
+                    event.at, told.index, told.item
+                )
+            }
             (Some(execution), _) => format!("event {execution} {:04}", event.number),
             (None, HistoryKind::Controlled(record)) => format!(
                 "wish {partition} {} {} {:?}",

@@ -5,18 +5,19 @@
 //! |---|---|
 //! | `execution_started` | `workflow`, `version`, `triggeredBy`, `status`, `key`, `parent`, `rerunOf` |
 //! | `status_changed` | `status`, `by`, `reason`, and `version` where another one goes on |
+//! | `step_progressed` | of a step whose tool is deferred: `step`, `index`, `item`, `progress`, `next` |
 //! | `step_ended` | `step`, `index`, `item` (of one item only), `role`, `status`, `attempts` |
 //! | `execution_ended` | `status`, `error` |
 //! | `controlled` | `action`, `by`, `reason`, what it was about, `outcome`, `code`, `request` |
 //! | `state` | of one execution: `workflow`, `version`, `status`, `startedAt`, `completedAt`, `error`, `steps` |
 //! | `missed` | `events`: how many, of all there are; null where nobody knows |
 //!
-//! `?kinds=step_ended,execution_ended` chooses among the first five; all of them by default. The stream
+//! `?kinds=step_ended,execution_ended` chooses among the first six; all of them by default. The stream
 //! opens with the comment `: ready`, from which on nothing is missed as long as the connection lives
 //! and is read; a reader that is too slow gets `missed`, and the `state` again where it follows one
 //! execution. That one ends with `execution_ended`, and at once where it had ended. It may tell again
 //! what the `state` shows already. After a crash of an orchestrator events may come twice, with the
-//! same number; `controlled` has the number 0 and is known by its `request`.
+//! same number; `controlled` has the number 0 and is known by its `request`, `step_progressed` has it too.
 
 use std::sync::Arc;
 use std::time::Duration;

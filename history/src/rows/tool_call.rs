@@ -49,7 +49,7 @@ impl ToolCallRow {
         }
         let params = step.input.as_ref().map(text::json);
         let last = step.attempts.last().map(|attempt| attempt.attempt);
-        let row = |attempt: &AttemptRecord| {
+        let row = |(place, attempt): (usize, &AttemptRecord)| {
             // Only the last attempt can have succeeded, and the step's output is its result.
             let succeeded = attempt.error.is_none() && last == Some(attempt.attempt);
             let started_at = attempt.started_at.unwrap_or(attempt.dispatched_at);
@@ -76,12 +76,17 @@ impl ToolCallRow {
                 completed_at: attempt.ended_at.map(|ended| ended.to_datetime()),
                 step_index: int(step.index),
                 item_index: step.item.map(int),
-                attempt: int(attempt.attempt),
+                // Its number counts its deferrals, too.
+                attempt: i32::try_from(place + 1).unwrap_or(i32::MAX),
                 worker: attempt.worker.as_ref().map(ToString::to_string),
             }
         };
         let of_this_run = |attempt: &&AttemptRecord| attempt.dispatched_at >= step.started_at;
-        step.attempts.iter().filter(of_this_run).map(row).collect()
+        let attempts = step.attempts.iter().enumerate();
+        attempts
+            .filter(|(_, attempt)| of_this_run(attempt))
+            .map(row)
+            .collect()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -50,7 +50,7 @@ pub(super) struct Step {
     pub(super) execution: String,
     pub(super) name: String,
     pub(super) number: u32,
-    /// The numbers of its attempts, in order.
+    /// The numbers of its attempts, in order, without those that stand for a deferral.
     pub(super) attempts: Vec<u32>,
 }
 
@@ -133,7 +133,7 @@ pub(super) fn rows(system: &System) -> Result<Vec<Row>> {
 pub(super) fn steps(system: &System) -> Result<Vec<Step>> {
     let found = system.query(
         "SELECT execution_id, step_name, event_number, \
-         coalesce(jsonb_path_query_array(attempts, '$[*].attempt')::text, '[]') FROM workflow_steps",
+         coalesce(attempts::text, '[]') FROM workflow_steps",
     )?;
     let step = |fields: Vec<String>| {
         let [execution, name, number, attempts] = <[String; 4]>::try_from(fields)
@@ -143,10 +143,21 @@ pub(super) fn steps(system: &System) -> Result<Vec<Step>> {
             execution,
             name,
             number: number.parse()?,
-            attempts: serde_json::from_str(&attempts)?,
+            attempts: numbers(&serde_json::from_str::<Vec<Value>>(&attempts)?),
         })
     };
     found.rows.into_iter().map(step).collect()
+}
+
+/// The numbers of attempts, without those that stand for a deferral.
+fn numbers(attempts: &[Value]) -> Vec<u32> {
+    let mut deferred = 0;
+    let number = |attempt: &Value| {
+        let field = |name| attempt[name].as_u64().unwrap_or(0);
+        deferred += field("deferrals");
+        u32::try_from(field("attempt").saturating_sub(deferred)).unwrap_or(u32::MAX)
+    };
+    attempts.iter().map(number).collect()
 }
 
 /// Every execution that the API lists.

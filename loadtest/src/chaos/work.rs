@@ -25,7 +25,7 @@ const GITHUB_ATTEMPTS: u32 = 10;
 /// An execution of the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Work {
-    /// Steps without effect.
+    /// Steps without effect, one of which is deferred.
     Plain,
     /// A branch, a commit, a pull request and a comment.
     Change,
@@ -120,7 +120,7 @@ impl Work {
     /// How many attempts a step may have at most: those of its policy, and one that a worker was lost with.
     pub(super) fn attempts(step: &str) -> usize {
         let policy = match step {
-            "plain_1" | "plain_2" => 3,
+            "plain_1" | "plain_2" | "plain_3" => 3,
             "flaky" => 4,
             "permanent" | "crash" => 1,
             "exhaust" => 2,
@@ -136,6 +136,7 @@ impl Work {
             Self::Plain => json!([
                 { "name": "plain_1", "tool": "test.noop" },
                 { "name": "plain_2", "tool": "test.echo", "params": { "value": "${input.n}" } },
+                { "name": "plain_3", "tool": "test.wait", "params": { "times": 2, "afterMs": 300 } },
             ]),
             Self::Change => change_steps(),
             Self::Items => json!([

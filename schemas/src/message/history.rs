@@ -50,7 +50,8 @@ pub enum HistoryKind {
     DefinitionApplied(Box<DefinitionRecord>),
     /// The status of an execution changed without its beginning or ending.
     StatusChanged(Box<StatusChanged>),
-    /// A step that is deferred tells how far it has come. There is no row of it in the database.
+    /// A step that is deferred tells how far it has come. The event has the number 0: it is passing news, of
+    /// which the database has no row.
     StepProgressed(Box<StepProgressed>),
     /// Somebody wished a change. The event belongs to no execution and has the number 0; the
     /// request's id identifies it.

@@ -312,10 +312,11 @@ pub struct Deferral {
 }
 
 impl Deferral {
-    /// Largest state, in bytes of JSON.
-    pub const MAX_STATE_BYTES: usize = 8 * 1024;
+    /// Largest state, in bytes of JSON: with ten thousand items deferred at a time, and their progress, no more
+    /// than an execution may hold of other data.
+    pub const MAX_STATE_BYTES: usize = 1024;
     /// Longest text of progress, in bytes.
-    pub const MAX_PROGRESS_BYTES: usize = 4096;
+    pub const MAX_PROGRESS_BYTES: usize = 512;
     /// The shortest and the longest wait; others count as the nearest of these.
     pub const AFTER_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
 }

@@ -1,6 +1,6 @@
 //! Jobs: what workers pull. Derived from inputs, so a lost job can always be dispatched again.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::id::{ExecutionId, JobId, Partition, ToolName};
@@ -43,8 +43,17 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
     /// The state that the tool gave when it was deferred: this is the same attempt, later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub state: Option<Value>,
+}
+
+/// A value that is there, even if it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// Notice that nobody waits for an execution's jobs any more: workers stop what they run for it.
