@@ -41,7 +41,7 @@ static PROFILES: LazyLock<Vec<KindProfile>> = LazyLock::new(|| {
         KindProfile {
             kind: kind("test"),
             jobs_per_message: 64,
-            window: 128,
+            window: 512,
             tool_timeout: Duration::from_secs(30),
             default_slots: 1024,
             production: false,
